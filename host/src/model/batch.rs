@@ -1,0 +1,110 @@
+//! A batch: consecutive entries of one partition that are fetched, processed and settled together.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Change, DocumentKey, PartFailure, Partition, ProcessorName, Progress, Undecodable, Write, WriteVersion};
+
+/// A closed batch.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The lane it belongs to.
+    pub partition: Partition,
+    /// What its settle moves; none for a retry, which moves nothing.
+    pub progress: Option<Progress>,
+    /// The changes, collapsed, in order.
+    pub changes: Vec<Arc<Change>>,
+    /// Entries that could not be decoded.
+    pub undecodable: Vec<Undecodable>,
+    /// Entries that were read, before collapsing.
+    pub read: usize,
+    /// The version of every write that comes of it.
+    pub version: WriteVersion,
+    /// When it closed.
+    pub time: Timestamp,
+    /// For a retry: the only processor to run.
+    pub only: Option<ProcessorName>,
+}
+
+/// Whether several changes of one document in a batch are one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Collapse {
+    /// The last one wins, deletions included: the document is fetched anyway.
+    #[default]
+    ByDocument,
+    /// Every change counts: the message is the document.
+    None,
+}
+
+/// A processor's answer to one change.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Nothing to do, and why.
+    Skip(String),
+    /// Written, perhaps but for some parts.
+    Done {
+        /// What to write.
+        writes: Vec<Write>,
+        /// Parts that failed.
+        failures: Vec<PartFailure>,
+    },
+    /// Fetch these and ask again.
+    Need(Vec<Want>),
+    /// Failed as a whole.
+    Failed(PartFailure),
+}
+
+/// One key of one look-up that a processor needs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Want {
+    /// The look-up.
+    pub lookup: Arc<str>,
+    /// The key.
+    pub key: Arc<str>,
+}
+
+/// Keeps the last change of each document, in the order of last occurrence.
+pub fn collapse(changes: Vec<Arc<Change>>, mode: Collapse) -> Vec<Arc<Change>> {
+    if mode == Collapse::None {
+        return changes;
+    }
+    let mut seen: HashSet<DocumentKey> = HashSet::with_capacity(changes.len());
+    let mut kept: Vec<Arc<Change>> =
+        changes.into_iter().rev().filter(|change| seen.insert(change.key.clone())).collect();
+    kept.reverse();
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Position;
+
+    fn changes(text: &str) -> Vec<Arc<Change>> {
+        let decode = |(at, word): (usize, &str)| {
+            let (id, revision) = word.split_at(1);
+            let message = format!(r#"{{"document_id":"{id}","data_source_name":"s","document_rev":"{revision}"}}"#);
+            Arc::new(Change::decode(message.as_bytes(), Position::number(at as u64)).unwrap())
+        };
+        text.split(' ').enumerate().map(decode).collect()
+    }
+
+    fn check(before: &str, mode: Collapse, after: &str) {
+        let kept = collapse(changes(before), mode);
+        let text: Vec<String> =
+            kept.iter().map(|change| format!("{}{}", change.key.id, change.revision.as_deref().unwrap())).collect();
+        assert_eq!(text.join(" "), after);
+    }
+
+    #[test]
+    fn the_last_change_of_a_document_wins_in_the_order_of_last_occurrence() {
+        check("1a 2a 3a 2b 4a 1b", Collapse::ByDocument, "3a 2b 4a 1b");
+    }
+
+    #[test]
+    fn nothing_is_collapsed_where_every_change_counts() {
+        check("1a 2a 1b", Collapse::None, "1a 2a 1b");
+    }
+}
