@@ -1,1 +1,45 @@
-//! To come.
+//! What runs equals what is on disk: watches manifests and modules, plans, assembles, supervises, swaps.
+//!
+//! Promise: a change on disk touches only the pillow that it concerns. A generation is loaded, configured and checked
+//! against its sinks beside the running one, and takes over between two batches; whatever fails on the way leaves the
+//! running one untouched and is said in the log and in `status`. A manifest that cannot be read keeps its pillow
+//! running; one that is gone stops it.
+//!
+//! `assemble.rs` is the only file of the host that names every adapter.
+
+mod assemble;
+mod heartbeat;
+mod host;
+mod load;
+mod plan;
+mod scan;
+mod supervise;
+mod swap;
+mod watch;
+
+use std::path::PathBuf;
+
+use crate::model::Outage;
+
+pub use assemble::Resources;
+pub use host::{Host, HostEnd, Options};
+pub use load::{Loaded, load_files};
+
+/// Why a host cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The settings cannot be read.
+    #[error("could not read the settings {}", path.display())]
+    Settings {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Settings that are wrong; one line for each problem.
+    #[error("{}", .0.join("\n"))]
+    Problems(Vec<String>),
+    /// What the settings name cannot be opened.
+    #[error("could not open what the settings name")]
+    Resources(#[source] Outage),
+}

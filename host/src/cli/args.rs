@@ -1,0 +1,189 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Change feeds to search indices and tables, through WASM processors that are swapped live.
+#[derive(Debug, Parser)]
+#[command(name = "pillowtop", version, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Arguments {
+    /// The settings: databases, feeds, document stores, sinks, limits.
+    #[arg(long, global = true, default_value = "pillowtop.toml", env = "PILLOWTOP_SETTINGS")]
+    pub settings: PathBuf,
+    /// The folder with the manifests, one pillow each.
+    #[arg(long, global = true, default_value = "pipelines", env = "PILLOWTOP_PIPELINES")]
+    pub pipelines: PathBuf,
+    /// Print data as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done
+  1  could not be done: a server, a file, or what was asked for is not there
+  2  wrong input: a flag, the settings, a manifest
+  3  a pillow halted or failed while `run --until-caught-up` waited for it";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the pillows, and follow manifests and modules as they change.
+    Run(Run),
+    /// Check settings, manifests and modules; run nothing.
+    Check,
+    /// Show every pillow: state, lag, rates, what code runs. Works from another process.
+    Status,
+    /// Stop reading for a pillow, on every host; what is in hand is settled.
+    Pause {
+        /// The pillow.
+        pillow: String,
+    },
+    /// Let a paused or halted pillow go on.
+    Resume {
+        /// The pillow.
+        pillow: String,
+    },
+    /// Write documents or changes, one JSON object a line, into a change log.
+    Publish {
+        /// The feed, by its name in the settings.
+        feed: String,
+        /// The file; standard input when absent.
+        file: Option<PathBuf>,
+    },
+    /// Search an embedded index; also while the engine runs.
+    Search(Search),
+    /// Show or move checkpoints.
+    #[command(subcommand)]
+    Checkpoint(CheckpointCommand),
+    /// Work on parked failures.
+    #[command(subcommand)]
+    Errors(ErrorsCommand),
+    /// Look at a processor's module, or try it.
+    #[command(subcommand)]
+    Processor(ProcessorCommand),
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Only these pillows.
+    #[arg(long, num_args = 1.., value_name = "NAME")]
+    pub only: Vec<String>,
+    /// End when every feed was read to its end and all is settled.
+    #[arg(long)]
+    pub until_caught_up: bool,
+}
+
+/// Arguments of `search`.
+#[derive(Debug, Args)]
+pub struct Search {
+    /// The index.
+    pub index: String,
+    /// Words, `field:value`, phrases, ranges, AND, OR, NOT.
+    pub query: String,
+    /// The sink, where the settings define several embedded ones.
+    #[arg(long)]
+    pub sink: Option<String>,
+    /// At most so many.
+    #[arg(long, default_value_t = 10)]
+    pub limit: usize,
+}
+
+/// The `checkpoint` commands.
+#[derive(Debug, Subcommand)]
+pub enum CheckpointCommand {
+    /// All checkpoints.
+    List,
+    /// One pillow's checkpoints and their latest moves.
+    Show {
+        /// The pillow.
+        pillow: String,
+        /// So many moves.
+        #[arg(long, default_value_t = 20)]
+        moves: u32,
+    },
+    /// Put a checkpoint somewhere else, forward or back. Refused while the pillow runs.
+    Set {
+        /// The pillow.
+        pillow: String,
+        /// `TOPIC:PARTITION`.
+        partition: String,
+        /// The next position to read.
+        position: String,
+        /// The log it belongs to, when it is not the one of the stored checkpoint.
+        #[arg(long)]
+        incarnation: Option<String>,
+        /// Why; kept in the history.
+        #[arg(long)]
+        why: String,
+    },
+}
+
+/// Which parked failures.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// The number of one failure.
+    pub number: Option<i64>,
+    /// Those of this pillow.
+    #[arg(long)]
+    pub pillow: Option<String>,
+    /// Those of this processor.
+    #[arg(long)]
+    pub processor: Option<String>,
+    /// Those of this document.
+    #[arg(long)]
+    pub document: Option<String>,
+    /// All of them.
+    #[arg(long, conflicts_with_all = ["number", "pillow", "processor", "document"])]
+    pub all: bool,
+}
+
+/// The `errors` commands.
+#[derive(Debug, Subcommand)]
+pub enum ErrorsCommand {
+    /// Parked failures, the oldest first.
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Everything about one.
+    Show {
+        /// Its number.
+        number: i64,
+    },
+    /// Try them again: read the document anew, run only the processor that failed.
+    Retry(Which),
+    /// Drop them for good.
+    Drop(Which),
+}
+
+/// The `processor` commands.
+#[derive(Debug, Subcommand)]
+pub enum ProcessorCommand {
+    /// What a module is: contract, imports, exports, size, digest.
+    Inspect {
+        /// The module.
+        file: PathBuf,
+    },
+    /// Run a module over documents and print the writes.
+    Run {
+        /// The module.
+        file: PathBuf,
+        /// Documents, one JSON object a line.
+        #[arg(long)]
+        input: PathBuf,
+        /// The configuration, as JSON.
+        #[arg(long, default_value = "{}")]
+        config: String,
+        /// The topic that the processor is told.
+        #[arg(long, default_value = "input")]
+        topic: String,
+    },
+}

@@ -1,0 +1,132 @@
+//! `checkpoint list|show|set`.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use crate::checkpoint::{Move, StoredCheckpoint};
+use crate::model::{Checkpoint, Clock, Partition, PillowName, Position, timestamp_text};
+
+use super::args::{Arguments, CheckpointCommand};
+use super::context::Context;
+use super::{Outcome, table};
+
+pub(crate) async fn run(arguments: &Arguments, command: &CheckpointCommand) -> anyhow::Result<Outcome> {
+    let Some(context) = Context::open(arguments).await? else { return Ok(Outcome::WrongInput) };
+    match command {
+        CheckpointCommand::List => {
+            let stored = context.checkpoints.checkpoints(None).await?;
+            print_checkpoints(arguments, &stored);
+        }
+        CheckpointCommand::Show { pillow, moves } => {
+            let name = PillowName::new(pillow);
+            let stored = context.checkpoints.checkpoints(Some(&name)).await?;
+            anyhow::ensure!(!stored.is_empty(), "pillow `{pillow}` has no checkpoint yet");
+            let history = context.checkpoints.history(&name, *moves).await?;
+            if arguments.json {
+                let history: Vec<_> = history.iter().map(move_json).collect();
+                let checkpoints: Vec<_> = stored.iter().map(stored_json).collect();
+                println!("{}", json!({ "checkpoints": checkpoints, "moves": history }));
+            } else {
+                print_checkpoints(arguments, &stored);
+                let rows: Vec<Vec<String>> = history.iter().map(move_row).collect();
+                println!("\n{}", table::render(&["MOVED AT", "PARTITION", "TO", "WHO", "WHY"], &rows));
+            }
+        }
+        CheckpointCommand::Set { pillow, partition, position, incarnation, why } => {
+            let name = PillowName::new(pillow);
+            let partition = parse_partition(partition)?;
+            let stored = context.checkpoints.checkpoints(Some(&name)).await?;
+            let known = stored.iter().find(|stored| stored.partition == partition);
+            let incarnation = match (incarnation, known.and_then(|stored| stored.checkpoint.as_ref())) {
+                (Some(incarnation), _) => Arc::from(incarnation.as_str()),
+                (None, Some(checkpoint)) => Arc::clone(&checkpoint.incarnation),
+                (None, None) => anyhow::bail!(
+                    "{partition} has no checkpoint that says which log it belongs to: name it with --incarnation"
+                ),
+            };
+            let checkpoint = Checkpoint { incarnation, position: parse_position(position)? };
+            let who = std::env::var("USER").unwrap_or_else(|_| "operator".to_owned());
+            context.checkpoints.set(&name, &partition, &checkpoint, &who, why, Clock::System.now()).await?;
+            if arguments.json {
+                println!("{}", json!({ "pillow": pillow, "partition": partition.to_string(), "position": position }));
+            } else {
+                println!("{pillow} reads {partition} from {position} on");
+            }
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+fn print_checkpoints(arguments: &Arguments, stored: &[StoredCheckpoint]) {
+    if arguments.json {
+        let rows: Vec<_> = stored.iter().map(stored_json).collect();
+        println!("{}", json!(rows));
+        return;
+    }
+    let rows: Vec<Vec<String>> = stored
+        .iter()
+        .map(|stored| {
+            let checkpoint = stored.checkpoint.as_ref();
+            vec![
+                stored.pillow.to_string(),
+                stored.partition.to_string(),
+                checkpoint.map_or_else(|| "-".to_owned(), |checkpoint| checkpoint.position.to_string()),
+                checkpoint.map_or_else(|| "-".to_owned(), |checkpoint| checkpoint.incarnation.to_string()),
+                stored.epoch.0.to_string(),
+                stored.moved_at.map_or_else(|| "-".to_owned(), timestamp_text),
+            ]
+        })
+        .collect();
+    print!("{}", table::render(&["PILLOW", "PARTITION", "NEXT", "LOG", "EPOCH", "MOVED AT"], &rows));
+}
+
+fn stored_json(stored: &StoredCheckpoint) -> serde_json::Value {
+    json!({
+        "pillow": stored.pillow.as_str(),
+        "topic": stored.partition.topic.as_ref(),
+        "partition": stored.partition.number,
+        "position": stored.checkpoint.as_ref().map(|checkpoint| checkpoint.position.to_string()),
+        "incarnation": stored.checkpoint.as_ref().map(|checkpoint| checkpoint.incarnation.as_ref()),
+        "epoch": stored.epoch.0,
+        "moved_at": stored.moved_at.map(timestamp_text),
+    })
+}
+
+fn move_json(step: &Move) -> serde_json::Value {
+    json!({
+        "at": timestamp_text(step.at),
+        "partition": step.partition.to_string(),
+        "position": step.checkpoint.position.to_string(),
+        "incarnation": step.checkpoint.incarnation.as_ref(),
+        "who": step.who,
+        "why": step.why,
+    })
+}
+
+fn move_row(step: &Move) -> Vec<String> {
+    vec![
+        timestamp_text(step.at),
+        step.partition.to_string(),
+        step.checkpoint.position.to_string(),
+        step.who.clone(),
+        step.why.clone(),
+    ]
+}
+
+fn parse_partition(text: &str) -> anyhow::Result<Partition> {
+    let (topic, number) = text.rsplit_once(':').context("a partition is written TOPIC:NUMBER, such as form-sql:0")?;
+    let number = number.parse().with_context(|| format!("`{number}` is no partition number"))?;
+    Ok(Partition::new(topic, number))
+}
+
+/// Positions are printed as one or two numbers; a feed with tokens of its own resumes only from its own.
+fn parse_position(text: &str) -> anyhow::Result<Position> {
+    let number = |text: &str| text.parse::<u64>().with_context(|| format!("`{text}` is no position"));
+    let order = match text.split_once(':') {
+        Some((first, second)) => [number(first)?, number(second)?],
+        None => [number(text)?, 0],
+    };
+    Ok(Position { order, token: None })
+}

@@ -1,0 +1,95 @@
+//! `status`: what every host says of its pillows, from the heartbeats in the database.
+
+use serde_json::{Value, json};
+
+use crate::checkpoint::{HEARTBEAT_LIFETIME, Heartbeat};
+use crate::model::{Clock, timestamp_text};
+
+use super::args::Arguments;
+use super::context::Context;
+use super::{Outcome, table};
+
+pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
+    let Some(context) = Context::open(arguments).await? else { return Ok(Outcome::WrongInput) };
+    let beats = context.checkpoints.heartbeats().await?;
+    let now = Clock::System.now();
+    let is_alive = |beat: &Heartbeat| now.duration_since(beat.at).unsigned_abs() < HEARTBEAT_LIFETIME;
+    let idle = context
+        .manifests
+        .iter()
+        .filter(|manifest| beats.iter().all(|beat| beat.pillow != *manifest.name() || !is_alive(beat)));
+    if arguments.json {
+        let mut rows: Vec<Value> = beats
+            .iter()
+            .map(|beat| {
+                json!({
+                    "pillow": beat.pillow.as_str(), "host": beat.host, "at": timestamp_text(beat.at),
+                    "alive": is_alive(beat), "status": beat.status,
+                })
+            })
+            .collect();
+        rows.extend(idle.map(|manifest| json!({ "pillow": manifest.name().as_str(), "alive": false })));
+        println!("{}", json!(rows));
+        return Ok(Outcome::Done);
+    }
+    let mut rows: Vec<Vec<String>> = beats.iter().filter(|beat| is_alive(beat)).map(row).collect();
+    rows.extend(idle.map(|manifest| {
+        let mut row = vec![manifest.name().to_string(), "not running".to_owned()];
+        row.resize(HEADINGS.len(), "-".to_owned());
+        row
+    }));
+    print!("{}", table::render(&HEADINGS, &rows));
+    for beat in beats.iter().filter(|beat| is_alive(beat)) {
+        for line in remarks(&beat.status) {
+            println!("{}: {line}", beat.pillow);
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+const HEADINGS: [&str; 9] =
+    ["PILLOW", "STATE", "LAG", "RATE/S", "SETTLED", "WRITTEN", "PARKED", "GENERATION", "PROCESSORS"];
+
+fn row(beat: &Heartbeat) -> Vec<String> {
+    let status = &beat.status;
+    let text = |pointer: &str| match status.pointer(pointer) {
+        Some(Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
+        None => "-".to_owned(),
+    };
+    let lanes = status["lanes"].as_object().into_iter().flatten();
+    let lag: Option<u64> = lanes.map(|(_, lane)| lane["lag"].as_u64()).sum();
+    let processors = status["processors"].as_array().into_iter().flatten();
+    let processors: Vec<String> = processors
+        .map(|processor| {
+            let digest = processor["digest"].as_str().unwrap_or_default();
+            format!("{}@{}", processor["name"].as_str().unwrap_or("?"), digest.get(..12).unwrap_or(digest))
+        })
+        .collect();
+    vec![
+        beat.pillow.to_string(),
+        text("/state"),
+        lag.map_or_else(|| "?".to_owned(), |lag| lag.to_string()),
+        status["rate"].as_f64().map_or_else(|| "-".to_owned(), |rate| format!("{rate:.0}")),
+        text("/counts/settled"),
+        text("/counts/written"),
+        text("/counts/parked"),
+        text("/generation"),
+        processors.join(" "),
+    ]
+}
+
+/// Why a pillow does not run, and what came of the last swap.
+fn remarks(status: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(reason) = status["reason"].as_str() {
+        lines.push(reason.to_owned());
+    }
+    for cause in status["causes"].as_array().into_iter().flatten() {
+        lines.push(format!("cause: {}", cause.as_str().unwrap_or_default()));
+    }
+    if let Some(error) = status.pointer("/last_swap/error").and_then(Value::as_str) {
+        lines.push(format!("the running processors were kept: {error}"));
+    }
+    lines
+}

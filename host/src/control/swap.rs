@@ -1,0 +1,186 @@
+//! Makes a generation of what the manifest names: loads, checks and prepares everything before anything takes over.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::manifest::{Manifest, ProcessorEntry};
+use crate::model::{Outage, ProcessorName, timestamp_text};
+use crate::pipeline::{Generation, LookupStores, Stage};
+use crate::processor::{Processor, StartError, wasm};
+use crate::sink::{PrepareError, Sink};
+
+use super::assemble::Resources;
+
+/// What came of the latest attempt to change a pillow's processors.
+#[derive(Debug, Clone, Default)]
+pub(super) enum LastSwap {
+    /// There was none since the pillow started.
+    #[default]
+    None,
+    /// The new generation took over.
+    Done(Timestamp),
+    /// The running one was kept, and why.
+    Failed(Timestamp, String),
+}
+
+/// Why a generation cannot take over. Whatever ran before still does.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BuildError {
+    /// A processor cannot be loaded.
+    #[error("processor {processor}")]
+    Processor {
+        /// Which.
+        processor: String,
+        /// Why.
+        source: StartError,
+    },
+    /// It writes to something that the manifest gives no sink for.
+    #[error("processor {processor} declares {what}, but the manifest names no sink for it: add `{key} = \"…\"`")]
+    NoSink {
+        /// Which.
+        processor: String,
+        /// Tables or indices, with their names.
+        what: String,
+        /// The key of the manifest.
+        key: &'static str,
+    },
+    /// It does what no sink of this host can.
+    #[error("processor {processor} declares {what}, which no sink of this host takes")]
+    Unsupported {
+        /// Which.
+        processor: String,
+        /// What.
+        what: String,
+    },
+    /// It asks for a look-up that is not granted.
+    #[error("processor {processor} asks for look-up `{lookup}`, which is not granted: add it to `lookups`")]
+    NotGranted {
+        /// Which.
+        processor: String,
+        /// The look-up.
+        lookup: String,
+    },
+    /// A sink refuses the declared tables or indices.
+    #[error("processor {processor}: a sink refuses its tables or indices")]
+    Refused {
+        /// Which.
+        processor: String,
+        /// Why.
+        source: PrepareError,
+    },
+    /// The settings' part of it cannot be opened.
+    #[error("could not be assembled")]
+    Resources(#[source] Outage),
+    /// The thread that loads modules died, which is a defect of the host.
+    #[error("loading a module failed: {0}")]
+    Loader(String),
+}
+
+impl LastSwap {
+    pub(super) fn to_json(&self) -> Value {
+        match self {
+            Self::None => Value::Null,
+            Self::Done(at) => json!({ "at": timestamp_text(*at), "ok": true }),
+            Self::Failed(at, error) => json!({ "at": timestamp_text(*at), "ok": false, "error": error }),
+        }
+    }
+}
+
+/// Loads and configures the manifest's processors, checks them against the sinks, and makes their tables and
+/// indices: first all are loaded, then all sinks are prepared, so a module that does not start changes nothing.
+pub(super) async fn build(
+    manifest: &Manifest,
+    number: u64,
+    resources: &Resources,
+) -> Result<Generation, BuildError> {
+    let mut loaded = Vec::new();
+    for entry in manifest.processors() {
+        loaded.push((entry, load(manifest, entry, resources).await?));
+    }
+    let mut stages = Vec::new();
+    for (entry, processor) in loaded {
+        stages.push(prepare(entry, processor, resources).await?);
+    }
+    Ok(Generation { number, stages })
+}
+
+async fn load(
+    manifest: &Manifest,
+    entry: &ProcessorEntry,
+    resources: &Resources,
+) -> Result<Arc<dyn Processor>, BuildError> {
+    let request = wasm::Request {
+        path: entry.module().to_path_buf(),
+        pillow: manifest.name().to_string(),
+        processor: entry.name().to_string(),
+        grants: wasm::Grants {
+            log: entry.grants_log(),
+            lookups: entry.lookups().keys().map(ToString::to_string).collect(),
+        },
+        config: entry.config().to_string(),
+        limits: resources.limits,
+    };
+    let (engine, cache) = (resources.engine.clone(), resources.cache.clone());
+    let loaded = tokio::task::spawn_blocking(move || wasm::load(&engine, &cache, &request)).await;
+    match loaded {
+        Ok(Ok(processor)) => Ok(Arc::new(processor)),
+        Ok(Err(source)) => Err(BuildError::Processor { processor: entry.name().to_string(), source }),
+        Err(error) => Err(BuildError::Loader(error.to_string())),
+    }
+}
+
+async fn prepare(
+    entry: &ProcessorEntry,
+    processor: Arc<dyn Processor>,
+    resources: &Resources,
+) -> Result<Stage, BuildError> {
+    let name = entry.name().to_string();
+    let description = processor.description();
+    if let Some(lookup) = description.lookups.iter().find(|lookup| !entry.lookups().contains_key(lookup.as_str())) {
+        return Err(BuildError::NotGranted { processor: name, lookup: lookup.clone() });
+    }
+    for (names, kind) in [(&description.topics, "topics"), (&description.caches, "caches")] {
+        if !names.is_empty() {
+            return Err(BuildError::Unsupported { processor: name, what: format!("{kind} {}", names.join(", ")) });
+        }
+    }
+    let tables: Vec<&str> = description.tables.iter().map(|table| table.name.as_str()).collect();
+    let indices: Vec<&str> = description.indices.iter().map(|index| index.name.as_str()).collect();
+    let table_sink = sink(entry, resources, entry.tables(), &tables, "tables").await?;
+    let index_sink = sink(entry, resources, entry.indices(), &indices, "indices").await?;
+    let refused = |source| BuildError::Refused { processor: name.clone(), source };
+    if let Some(sink) = &table_sink {
+        sink.prepare(&description.tables, &[]).await.map_err(refused)?;
+    }
+    if let Some(sink) = &index_sink {
+        sink.prepare(&[], &description.indices).await.map_err(refused)?;
+    }
+    let mut stores = HashMap::new();
+    for (lookup, store) in entry.lookups() {
+        stores.insert(Arc::from(lookup.as_str()), resources.documents(store).await.map_err(BuildError::Resources)?);
+    }
+    let lookups = Arc::new(LookupStores::new(stores));
+    let workers = resources.workers.count();
+    Ok(Stage::new(ProcessorName::new(entry.name()), processor, lookups, table_sink, index_sink, workers))
+}
+
+/// The sink for the declared names; none when there are none.
+async fn sink(
+    entry: &ProcessorEntry,
+    resources: &Resources,
+    configured: Option<&str>,
+    declared: &[&str],
+    key: &'static str,
+) -> Result<Option<Arc<dyn Sink>>, BuildError> {
+    if declared.is_empty() {
+        return Ok(None);
+    }
+    let Some(configured) = configured else {
+        let what = format!("{key} {}", declared.join(", "));
+        return Err(BuildError::NoSink { processor: entry.name().to_string(), what, key });
+    };
+    resources.sink(configured).await.map(Some).map_err(BuildError::Resources)
+}

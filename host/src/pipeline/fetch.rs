@@ -1,0 +1,125 @@
+//! Gets the documents of a batch: one bulk fetch per store, and the answers to look-ups.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use crate::documents::DocumentStore;
+use crate::model::{Change, Document, DocumentKey, Outage, Position, Want};
+use crate::processor::Lookups;
+
+/// How long a look-up made from within a call may take; the processor's thread is blocked meanwhile.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Where a pillow's documents are.
+#[derive(Clone)]
+pub struct Fetcher {
+    /// The store for every source that has none of its own.
+    pub default: Arc<dyn DocumentStore>,
+    /// Stores by the source that a change names.
+    pub by_source: HashMap<Arc<str>, Arc<dyn DocumentStore>>,
+}
+
+/// The look-ups granted to a processor, by the name that it uses.
+pub struct LookupStores {
+    stores: HashMap<Arc<str>, Arc<dyn DocumentStore>>,
+    runtime: Handle,
+}
+
+impl Fetcher {
+    /// The documents of `changes`, in their order.
+    ///
+    /// # Errors
+    /// When a store cannot answer now.
+    pub async fn fetch(&self, changes: &[Arc<Change>]) -> Result<Vec<Document>, Outage> {
+        if self.by_source.is_empty() {
+            return self.default.fetch(changes).await;
+        }
+        // The groups, by the store's address: several sources may share one store.
+        let mut groups: Vec<(&Arc<dyn DocumentStore>, Vec<usize>)> = Vec::new();
+        for (at, change) in changes.iter().enumerate() {
+            let store = self.by_source.get(&change.key.source).unwrap_or(&self.default);
+            match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(known, store)) {
+                Some((_, places)) => places.push(at),
+                None => groups.push((store, vec![at])),
+            }
+        }
+        let fetches = groups.into_iter().map(|(store, places)| async move {
+            let wanted: Vec<Arc<Change>> = places.iter().map(|at| Arc::clone(&changes[*at])).collect();
+            let found = store.fetch(&wanted).await?;
+            Ok::<_, Outage>(places.into_iter().zip(found))
+        });
+        let mut documents = vec![Document::Missing; changes.len()];
+        for (at, document) in try_join_all(fetches).await?.into_iter().flatten() {
+            documents[at] = document;
+        }
+        Ok(documents)
+    }
+}
+
+impl LookupStores {
+    /// Look-ups that are answered by these stores. Must be made within a tokio runtime.
+    pub fn new(stores: HashMap<Arc<str>, Arc<dyn DocumentStore>>) -> Self {
+        Self { stores, runtime: Handle::current() }
+    }
+
+    /// What was found for each want, in order; one fetch per look-up, each key once.
+    ///
+    /// # Errors
+    /// When a store cannot answer now. A look-up that is not granted finds nothing: the engine has checked before
+    /// that every want names a declared one.
+    pub async fn find(&self, wants: &[Want]) -> Result<Vec<Vec<Bytes>>, Outage> {
+        let mut by_lookup: HashMap<&Arc<str>, Vec<&Want>> = HashMap::new();
+        for want in wants {
+            by_lookup.entry(&want.lookup).or_default().push(want);
+        }
+        let mut found: HashMap<&Want, Vec<Bytes>> = HashMap::new();
+        for (lookup, mut wanted) in by_lookup {
+            wanted.sort_by(|one, other| one.key.cmp(&other.key));
+            wanted.dedup();
+            let Some(store) = self.stores.get(lookup) else { continue };
+            let stubs: Vec<Arc<Change>> = wanted.iter().map(|want| Arc::new(stub(want))).collect();
+            for (want, document) in wanted.into_iter().zip(store.fetch(&stubs).await?) {
+                if let Document::Present(bytes) = document {
+                    found.insert(want, vec![bytes]);
+                }
+            }
+        }
+        Ok(wants.iter().map(|want| found.get(want).cloned().unwrap_or_default()).collect())
+    }
+}
+
+impl Lookups for LookupStores {
+    fn fetch(&self, wants: &[Want]) -> Result<Vec<Vec<Bytes>>, String> {
+        if let Some(want) = wants.iter().find(|want| !self.stores.contains_key(&want.lookup)) {
+            return Err(format!("look-up `{}` is not granted", want.lookup));
+        }
+        match self.runtime.block_on(timeout(LOOKUP_LIMIT, self.find(wants))) {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(outage)) => Err(crate::model::chain(&outage)),
+            Err(_) => Err(format!("a look-up took longer than {LOOKUP_LIMIT:?}")),
+        }
+    }
+}
+
+/// A look-up asks a document store for an id, as a change would.
+fn stub(want: &Want) -> Change {
+    Change {
+        key: DocumentKey { source: Arc::clone(&want.lookup), id: Arc::clone(&want.key) },
+        position: Position::number(0),
+        document_type: None,
+        document_subtype: None,
+        domain: None,
+        revision: None,
+        associated_id: None,
+        deleted: false,
+        attempts: 0,
+        published_at: None,
+        inline: None,
+    }
+}

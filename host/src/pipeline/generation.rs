@@ -1,0 +1,87 @@
+//! The processors of a pillow that run together, and their instances.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::model::{ProcessorName, Table};
+use crate::processor::{Instance, Lookups, Processor, StartError};
+use crate::sink::Sink;
+
+use super::fetch::LookupStores;
+
+/// A pillow's processors, as one value: a swap is a new generation for the batches that close after it. It is dropped,
+/// with its instances, when the last batch that it was pinned by has settled.
+pub struct Generation {
+    /// Counts up within the pillow, from 1.
+    pub number: u64,
+    /// The processors, in the order of the manifest.
+    pub stages: Vec<Stage>,
+}
+
+/// One processor within its generation.
+pub struct Stage {
+    /// Its name in the manifest.
+    pub name: ProcessorName,
+    /// The code.
+    pub processor: Arc<dyn Processor>,
+    /// Answers its look-ups.
+    pub lookups: Arc<LookupStores>,
+    /// Where its rows go; none when it has no tables.
+    pub tables: Option<Arc<dyn Sink>>,
+    /// Where its index writes go; none when it has no indices.
+    pub indices: Option<Arc<dyn Sink>>,
+    /// The declared tables, shared with the rows on their way.
+    declared: Vec<Arc<Table>>,
+    /// One place per worker: an instance is used by one thread, and goes with its generation.
+    instances: Vec<Mutex<Option<Box<dyn Instance>>>>,
+}
+
+impl Stage {
+    /// A stage whose instances are made when a worker first needs one; `workers` says how many there are.
+    pub fn new(
+        name: ProcessorName,
+        processor: Arc<dyn Processor>,
+        lookups: Arc<LookupStores>,
+        tables: Option<Arc<dyn Sink>>,
+        indices: Option<Arc<dyn Sink>>,
+        workers: usize,
+    ) -> Self {
+        let declared = processor.description().tables.iter().cloned().map(Arc::new).collect();
+        let instances = (0..workers).map(|_| Mutex::new(None)).collect();
+        Self { name, processor, lookups, tables, indices, declared, instances }
+    }
+
+    /// The declared table of this name.
+    pub fn table(&self, name: &str) -> Option<&Arc<Table>> {
+        self.declared.iter().find(|table| table.name == name)
+    }
+
+    /// Lends the worker its instance, a fresh one where it has none. What is not given back is gone: after a fault
+    /// the borrower drops it.
+    ///
+    /// # Errors
+    /// When a fresh instance does not start.
+    pub(super) fn take_instance(&self, worker: usize) -> Result<Box<dyn Instance>, StartError> {
+        let kept = self.instances[worker].lock().unwrap_or_else(PoisonError::into_inner).take();
+        match kept {
+            Some(instance) if !instance.is_spent() => Ok(instance),
+            _ => {
+                let lookups: Arc<dyn Lookups> = Arc::<LookupStores>::clone(&self.lookups);
+                self.processor.start(lookups)
+            }
+        }
+    }
+
+    /// Takes the instance back for the worker's next call.
+    pub(super) fn give_back(&self, worker: usize, instance: Box<dyn Instance>) {
+        *self.instances[worker].lock().unwrap_or_else(PoisonError::into_inner) = Some(instance);
+    }
+}
+
+impl fmt::Debug for Generation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> =
+            self.stages.iter().map(|stage| format!("{}@{}", stage.name, stage.processor.digest().short())).collect();
+        write!(formatter, "Generation {} [{}]", self.number, names.join(", "))
+    }
+}

@@ -1,0 +1,64 @@
+//! Finds the change that crashes a processor: by halves, until it stands alone.
+
+use crate::model::{FailureKind, Item, Outcome, PartFailure, RetryHelps};
+use crate::processor::{Call, Fault, FaultKind, Instance, StartError};
+
+use super::generation::Stage;
+
+/// What came of one item.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Answer {
+    /// The processor answered.
+    Outcome(Outcome),
+    /// It crashed on this change; with the last line that it logged.
+    Fault(PartFailure, Option<String>),
+}
+
+/// Runs `stage` over the call's items on this worker's instance. A fault costs only the change that causes it: the
+/// items are split by halves and tried again, each time in a fresh instance, so one guilty change among n takes at
+/// most 2·⌈log₂ n⌉ + 1 calls.
+///
+/// # Errors
+/// When no instance starts; nothing is known about the items then.
+pub(super) fn run(stage: &Stage, worker: usize, call: Call<'_>) -> Result<Vec<Answer>, StartError> {
+    let mut answers = Vec::with_capacity(call.items.len());
+    let mut instance = None;
+    // A stack of halves, the first on top: answers come in the order of the items.
+    let mut open: Vec<&[Item]> = vec![call.items];
+    while let Some(items) = open.pop() {
+        if items.is_empty() {
+            continue;
+        }
+        let mut running: Box<dyn Instance> = match instance.take() {
+            Some(running) => running,
+            None => stage.take_instance(worker)?,
+        };
+        match running.process(&Call { items, ..call }) {
+            Ok(outcomes) => {
+                answers.extend(outcomes.into_iter().map(Answer::Outcome));
+                if !running.is_spent() {
+                    instance = Some(running);
+                }
+            }
+            Err(fault) if items.len() == 1 => answers.push(poison(fault)),
+            Err(_) => {
+                let (first, second) = items.split_at(items.len() / 2);
+                open.push(second);
+                open.push(first);
+            }
+        }
+    }
+    if let Some(instance) = instance {
+        stage.give_back(worker, instance);
+    }
+    Ok(answers)
+}
+
+fn poison(fault: Fault) -> Answer {
+    let (kind, retry) = match fault.kind {
+        FaultKind::Trap | FaultKind::BadAnswer => (FailureKind::Trap, RetryHelps::No),
+        // The machine may have been the reason.
+        FaultKind::Limit => (FailureKind::Limit, RetryHelps::Perhaps),
+    };
+    Answer::Fault(PartFailure { part: None, kind, message: fault.message, retry }, fault.last_log)
+}

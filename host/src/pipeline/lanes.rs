@@ -1,0 +1,93 @@
+//! The order of settling: batches of a lane finish in any order and leave in the order in which they closed.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::model::Partition;
+
+/// A batch's place in its lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ticket {
+    partition: Partition,
+    number: u64,
+}
+
+/// Batches in flight, lane by lane.
+#[derive(Debug)]
+pub(super) struct Lanes<T> {
+    lanes: BTreeMap<Partition, Lane<T>>,
+}
+
+#[derive(Debug)]
+struct Lane<T> {
+    /// The number of the batch at the front.
+    first: u64,
+    /// One place per batch in flight; filled when it finished.
+    places: VecDeque<Option<T>>,
+}
+
+impl<T> Lanes<T> {
+    pub(super) fn new() -> Self {
+        Self { lanes: BTreeMap::new() }
+    }
+
+    /// Takes the next place of the lane.
+    pub(super) fn enter(&mut self, partition: &Partition) -> Ticket {
+        let lane =
+            self.lanes.entry(partition.clone()).or_insert_with(|| Lane { first: 0, places: VecDeque::new() });
+        lane.places.push_back(None);
+        Ticket { partition: partition.clone(), number: lane.first + lane.places.len() as u64 - 1 }
+    }
+
+    /// Fills a place.
+    pub(super) fn finish(&mut self, ticket: &Ticket, done: T) {
+        let lane = self.lanes.get_mut(&ticket.partition).expect("a ticket names the lane that gave it");
+        let place = usize::try_from(ticket.number - lane.first).expect("lanes are short");
+        lane.places[place] = Some(done);
+    }
+
+    /// Takes out what may settle now: of each lane the finished batches from its front on, in order.
+    pub(super) fn take_ready(&mut self) -> Vec<T> {
+        let mut ready = Vec::new();
+        for lane in self.lanes.values_mut() {
+            while matches!(lane.places.front(), Some(Some(_))) {
+                ready.extend(lane.places.pop_front().flatten());
+                lane.first += 1;
+            }
+        }
+        ready
+    }
+
+    /// How many batches are in flight or wait for an earlier one.
+    pub(super) fn len(&self) -> usize {
+        self.lanes.values().map(|lane| lane.places.len()).sum()
+    }
+
+    /// Batches in flight, per lane that has any.
+    pub(super) fn depths(&self) -> impl Iterator<Item = (&Partition, usize)> {
+        self.lanes.iter().map(|(partition, lane)| (partition, lane.places.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_settles_in_the_order_in_which_its_batches_closed() {
+        let (one, two) = (Partition::new("t", 0), Partition::new("t", 1));
+        let mut lanes = Lanes::new();
+        let tickets: Vec<Ticket> = [&one, &one, &two, &one].iter().map(|lane| lanes.enter(lane)).collect();
+        lanes.finish(&tickets[1], "one/1");
+        assert!(lanes.take_ready().is_empty());
+        lanes.finish(&tickets[2], "two/0");
+        assert_eq!(lanes.take_ready(), ["two/0"]);
+        lanes.finish(&tickets[0], "one/0");
+        assert_eq!(lanes.take_ready(), ["one/0", "one/1"]);
+        lanes.finish(&tickets[3], "one/2");
+        assert_eq!(lanes.take_ready(), ["one/2"]);
+        assert_eq!(lanes.len(), 0);
+        let later = lanes.enter(&one);
+        lanes.finish(&later, "one/3");
+        assert_eq!(lanes.take_ready(), ["one/3"]);
+    }
+}

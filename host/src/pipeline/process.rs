@@ -1,0 +1,260 @@
+//! From a batch with documents to what is to be written: calls the processors, fetches what they need, sorts answers.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::model::{
+    Batch, Digest, Document, Failure, FailureId, FailureKind, Found, Item, Outage, Outcome, PartFailure, Resolved,
+    RetryHelps, Undecodable, Want, Write,
+};
+use crate::processor::{Call, StartError};
+
+use super::generation::{Generation, Stage};
+use super::isolate::{self, Answer};
+use super::workers::Workers;
+
+/// How often a processor may ask for more before it has to answer.
+const MOST_ROUNDS: usize = 4;
+
+/// What a worker thread does: some stages over some items.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) generation: Arc<Generation>,
+    pub(super) topic: Arc<str>,
+    pub(super) time: Timestamp,
+    pub(super) tasks: Vec<Task>,
+}
+
+/// One stage over some items.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) stage: usize,
+    /// Where the items stand in the batch.
+    places: Vec<usize>,
+    items: Arc<Vec<Item>>,
+}
+
+/// Per task the answers, in the order of its items.
+pub(super) type Report = Result<Vec<(Task, Vec<Answer>)>, StartError>;
+
+impl Job {
+    /// Runs on the worker's thread.
+    pub(super) fn run(self, worker: usize) -> Report {
+        let mut report = Vec::with_capacity(self.tasks.len());
+        for task in self.tasks {
+            let call = Call { topic: &self.topic, time: self.time, items: &task.items };
+            let answers = isolate::run(&self.generation.stages[task.stage], worker, call)?;
+            report.push((task, answers));
+        }
+        Ok(report)
+    }
+}
+
+/// A batch after its processors.
+#[derive(Debug)]
+pub(super) struct Processed {
+    pub(super) batch: Batch,
+    pub(super) generation: Arc<Generation>,
+    /// Writes, by stage and then in the order of the changes.
+    pub(super) writes: Vec<StagedWrite>,
+    pub(super) failures: Vec<Failure>,
+    pub(super) resolved: Vec<Resolved>,
+    /// (Stage, change) pairs that a processor had nothing to do for.
+    pub(super) skipped: usize,
+    /// Documents that were there.
+    pub(super) present: usize,
+    /// Writes that went to sinks other than through the settle.
+    pub(super) sent: usize,
+}
+
+/// A write, by whom and for which change of the batch.
+#[derive(Debug)]
+pub(super) struct StagedWrite {
+    pub(super) stage: usize,
+    pub(super) change: usize,
+    pub(super) write: Write,
+}
+
+/// What keeps a batch from being processed now.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Hindrance {
+    /// A store does not answer a look-up.
+    #[error("could not look documents up")]
+    Lookup(#[source] Outage),
+    /// A processor does not start any more.
+    #[error("processor cannot run")]
+    Processor(#[source] StartError),
+    /// A worker thread is gone.
+    #[error("a worker thread died while it ran a processor")]
+    Worker,
+}
+
+/// Calls the generation's processors for `batch`, whose documents are in the order of its changes.
+///
+/// # Errors
+/// When something outside of the changes is in the way; the batch is to be tried again.
+pub(super) async fn process(
+    batch: Batch,
+    documents: Vec<Document>,
+    generation: Arc<Generation>,
+    workers: &Workers,
+) -> Result<Processed, (Batch, Hindrance)> {
+    let present = documents.iter().filter(|document| matches!(document, Document::Present(_))).count();
+    let items: Vec<Item> = batch
+        .changes
+        .iter()
+        .zip(documents)
+        .map(|(change, document)| Item { change: Arc::clone(change), document, found: Vec::new() })
+        .collect();
+    let items = Arc::new(items);
+    let failures = batch.undecodable.iter().map(|entry| undecodable(&batch, entry)).collect();
+    let mut processed =
+        Processed { batch, generation, writes: Vec::new(), failures, resolved: Vec::new(), skipped: 0, present, sent: 0 };
+
+    let only = processed.batch.only.clone();
+    let runs = |stage: &Stage| only.as_ref().is_none_or(|name| *name == stage.name);
+    let mut tasks: Vec<Task> = (0..processed.generation.stages.len())
+        .filter(|stage| !items.is_empty() && runs(&processed.generation.stages[*stage]))
+        .map(|stage| Task { stage, places: (0..items.len()).collect(), items: Arc::clone(&items) })
+        .collect();
+    for round in 1.. {
+        if tasks.is_empty() {
+            break;
+        }
+        let job = Job {
+            generation: Arc::clone(&processed.generation),
+            topic: Arc::clone(&processed.batch.partition.topic),
+            time: processed.batch.time,
+            tasks,
+        };
+        let report = match workers.run(job).await {
+            Some(Ok(report)) => report,
+            Some(Err(error)) => return Err((processed.batch, Hindrance::Processor(error))),
+            None => return Err((processed.batch, Hindrance::Worker)),
+        };
+        tasks = Vec::new();
+        for (task, answers) in report {
+            let needs = processed.sort(&task, answers, round < MOST_ROUNDS);
+            if needs.is_empty() {
+                continue;
+            }
+            match look_up(&processed.generation.stages[task.stage], &task, needs).await {
+                Ok(again) => tasks.push(again),
+                Err(outage) => return Err((processed.batch, Hindrance::Lookup(outage))),
+            }
+        }
+    }
+    Ok(processed)
+}
+
+/// The items that asked for something, with what was found.
+async fn look_up(stage: &Stage, task: &Task, needs: Vec<(usize, Vec<Want>)>) -> Result<Task, Outage> {
+    let wants: Vec<Want> = needs.iter().flat_map(|(_, wants)| wants.iter().cloned()).collect();
+    let lookups = Arc::clone(&stage.lookups);
+    let mut found = lookups.find(&wants).await?.into_iter();
+    let mut again = Task { stage: task.stage, places: Vec::new(), items: Arc::default() };
+    let mut items = Vec::with_capacity(needs.len());
+    for (at, wants) in needs {
+        let mut item = task.items[at].clone();
+        for want in wants {
+            let documents = found.next().unwrap_or_default();
+            item.found.push(Found { lookup: want.lookup, key: want.key, documents });
+        }
+        again.places.push(task.places[at]);
+        items.push(item);
+    }
+    again.items = Arc::new(items);
+    Ok(again)
+}
+
+impl Processed {
+    /// Sorts the answers of one task; returns what is to be looked up, by the item's place in the task.
+    fn sort(&mut self, task: &Task, answers: Vec<Answer>, may_ask: bool) -> Vec<(usize, Vec<Want>)> {
+        let mut needs = Vec::new();
+        let generation = Arc::clone(&self.generation);
+        let stage = &generation.stages[task.stage];
+        for (at, answer) in answers.into_iter().enumerate() {
+            let place = task.places[at];
+            match answer {
+                Answer::Outcome(Outcome::Skip(_)) => {
+                    self.skipped += 1;
+                    self.resolve(stage, place, Vec::new());
+                }
+                Answer::Outcome(Outcome::Done { writes, failures }) => {
+                    self.writes
+                        .extend(writes.into_iter().map(|write| StagedWrite { stage: task.stage, change: place, write }));
+                    let failed_parts = failures.iter().filter_map(|failure| failure.part.clone()).collect();
+                    self.resolve(stage, place, failed_parts);
+                    failures.into_iter().for_each(|failure| self.fail(stage, place, failure, None));
+                }
+                Answer::Outcome(Outcome::Need(wants)) if may_ask => needs.push((at, wants)),
+                Answer::Outcome(Outcome::Need(_)) => {
+                    let failure = PartFailure {
+                        part: None,
+                        kind: FailureKind::Limit,
+                        message: format!("asked for more look-ups after {MOST_ROUNDS} rounds"),
+                        retry: RetryHelps::No,
+                    };
+                    self.fail(stage, place, failure, None);
+                }
+                Answer::Outcome(Outcome::Failed(failure)) => self.fail(stage, place, failure, None),
+                Answer::Fault(failure, last_log) => self.fail(stage, place, failure, last_log),
+            }
+        }
+        needs
+    }
+
+    fn resolve(&mut self, stage: &Stage, place: usize, failed_parts: Vec<String>) {
+        let document = self.batch.changes[place].key.clone();
+        self.resolved.push(Resolved { processor: stage.name.clone(), document, failed_parts });
+    }
+
+    fn fail(&mut self, stage: &Stage, place: usize, failure: PartFailure, last_log: Option<String>) {
+        let failure = failure_of(&self.batch, stage, place, failure, last_log);
+        self.failures.push(failure);
+    }
+}
+
+/// The failure of `stage` on one change of the batch.
+pub(super) fn failure_of(
+    batch: &Batch,
+    stage: &Stage,
+    place: usize,
+    failure: PartFailure,
+    last_log: Option<String>,
+) -> Failure {
+    let change = &batch.changes[place];
+    let digest: Digest = stage.processor.digest();
+    Failure {
+        id: FailureId {
+            processor: Some(stage.name.clone()),
+            part: failure.part,
+            document: change.key.clone(),
+        },
+        partition: batch.partition.clone(),
+        position: change.position.clone(),
+        kind: failure.kind,
+        message: failure.message,
+        last_log,
+        retry: failure.retry,
+        digest: Some(digest),
+        change: Some(Box::new(Arc::unwrap_or_clone(Arc::clone(change)))),
+        bytes: None,
+    }
+}
+
+fn undecodable(batch: &Batch, entry: &Undecodable) -> Failure {
+    Failure {
+        id: FailureId::undecodable(&batch.partition, &entry.position),
+        partition: batch.partition.clone(),
+        position: entry.position.clone(),
+        kind: FailureKind::InvalidInput,
+        message: entry.reason.clone(),
+        last_log: None,
+        retry: RetryHelps::No,
+        digest: None,
+        change: None,
+        bytes: Some(entry.bytes.clone()),
+    }
+}

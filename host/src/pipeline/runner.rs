@@ -1,0 +1,507 @@
+//! The loop of one pillow: everything that can happen to it is one event, and each event is handled to its end.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::checkpoint::{CheckpointStore, Parked, SettleError};
+use crate::feed::{self, Event as FeedEvent, Feed, From, Limits, Read, Source, Start};
+use crate::model::{
+    Batch, Change, Clock, Collapse, Entry, Epoch, Outage, Partition, PillowName, Position, WriteVersion, chain,
+    collapse,
+};
+
+use super::backoff::Backoff;
+use super::fetch::Fetcher;
+use super::generation::Generation;
+use super::halt::{Cause, FailureLimit, FailureWindow};
+use super::lanes::{Lanes, Ticket};
+use super::process::{Processed, process};
+use super::retry::{RetryGroup, group};
+use super::settle::{Done, Group, Settler};
+use super::status::{State, Status};
+use super::workers::Workers;
+
+/// How often the ends of the partitions are asked for.
+const LAG_EVERY: Duration = Duration::from_secs(2);
+/// How long the answer may take; the loop waits for it.
+const LAG_LIMIT: Duration = Duration::from_millis(500);
+
+/// How a pillow cuts and bounds its work.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tuning {
+    /// When a batch closes.
+    pub limits: Limits,
+    /// How many batches may be between reading and settled; with `limits.bytes` this bounds the memory.
+    pub in_flight: usize,
+    /// Whether changes of one document are one.
+    pub collapse: Collapse,
+    /// When too many failures halt it.
+    pub failures: FailureLimit,
+}
+
+/// What a pillow is made of.
+#[derive(Clone)]
+pub struct Pillow {
+    /// Its name, which is its checkpoint's identity.
+    pub name: PillowName,
+    /// Opens its feed.
+    pub source: Arc<dyn Source>,
+    /// The topics that it reads.
+    pub topics: Vec<Arc<str>>,
+    /// Where partitions without a checkpoint begin.
+    pub start: Start,
+    /// Gets its documents.
+    pub fetcher: Fetcher,
+    /// Keeps its progress.
+    pub checkpoints: Arc<dyn CheckpointStore>,
+    /// Call its processors.
+    pub workers: Workers,
+    /// Its bounds.
+    pub tuning: Tuning,
+    /// The time.
+    pub clock: Clock,
+    /// What it says of itself.
+    pub status: Arc<Status>,
+}
+
+/// Why a run is over. All that was settled stays settled; all else is read again by the next run.
+#[derive(Debug)]
+pub enum End {
+    /// It was told to stop, and settled what it had in hand.
+    Stopped,
+    /// Too many changes failed.
+    Halted(Vec<Cause>),
+    /// Another owner took a partition, or the checkpoint was moved under it.
+    Lost(SettleError),
+    /// The feed cannot go on.
+    Feed(feed::Error),
+    /// The database or a processor did not let it begin, or the host has a defect.
+    Failed(String),
+}
+
+/// A pillow that runs.
+pub struct Runner {
+    pillow: Arc<Pillow>,
+    generations: watch::Receiver<Arc<Generation>>,
+    paused: watch::Receiver<bool>,
+    retries: mpsc::Receiver<Vec<Parked>>,
+    settler: Arc<Settler>,
+    epochs: HashMap<Partition, Epoch>,
+    positions: HashMap<Partition, Position>,
+    lanes: Lanes<Processed>,
+    carried: JoinSet<Carried>,
+    settling: JoinSet<Done>,
+    in_settle: usize,
+    /// Resolves when the batch that closed last has drawn its version.
+    last_drawn: Option<oneshot::Receiver<()>>,
+    waiting_retries: Vec<RetryGroup>,
+    at_end: bool,
+}
+
+/// A batch that came back from its processors; none when it was given up because the pillow stops.
+type Carried = (Ticket, Option<Processed>);
+
+/// Everything that can wake a pillow.
+enum Event {
+    Stop,
+    Swap,
+    Pause,
+    Lag,
+    Carried(Result<Carried, JoinError>),
+    Settled(Result<Done, JoinError>),
+    Retry(Vec<Parked>),
+    Feed(Result<FeedEvent, feed::Error>),
+}
+
+impl Runner {
+    /// A runner for `pillow`. A swap is a new value of `generations`; a pause is `true` in `paused`; what comes through
+    /// `retries` is tried again if its partition is owned here.
+    pub fn new(
+        pillow: Pillow,
+        generations: watch::Receiver<Arc<Generation>>,
+        paused: watch::Receiver<bool>,
+        retries: mpsc::Receiver<Vec<Parked>>,
+    ) -> Self {
+        let settler = Settler {
+            pillow: pillow.name.clone(),
+            checkpoints: Arc::clone(&pillow.checkpoints),
+            clock: pillow.clock,
+            status: Arc::clone(&pillow.status),
+            window: Mutex::new(FailureWindow::new(pillow.tuning.failures)),
+        };
+        Self {
+            pillow: Arc::new(pillow),
+            generations,
+            paused,
+            retries,
+            settler: Arc::new(settler),
+            epochs: HashMap::new(),
+            positions: HashMap::new(),
+            lanes: Lanes::new(),
+            carried: JoinSet::new(),
+            settling: JoinSet::new(),
+            in_settle: 0,
+            last_drawn: None,
+            waiting_retries: Vec::new(),
+            at_end: false,
+        }
+    }
+
+    /// Runs until `stop`, or until it cannot go on. Before it returns, what was in hand is settled or given up.
+    pub async fn run(mut self, stop: CancellationToken) -> End {
+        self.pillow.status.set(State::Starting);
+        let mut feed = match self.open(&stop).await {
+            Ok(Some(feed)) => feed,
+            Ok(None) => return End::Stopped,
+            Err(end) => return end,
+        };
+        self.pillow.status.set(if *self.paused.borrow() { State::Paused } else { State::Running });
+        let end = self.turn(feed.as_mut(), &stop).await;
+        drop(feed);
+        self.drain(end).await
+    }
+
+    /// Acquires the partitions and starts the feed at their checkpoints. None when told to stop meanwhile.
+    async fn open(&mut self, stop: &CancellationToken) -> Result<Option<Box<dyn Feed>>, End> {
+        let mut feed = self.pillow.source.open(&self.pillow.topics, self.pillow.start).await.map_err(End::Feed)?;
+        let mut from = Vec::new();
+        for partition in feed.partitions().await.map_err(End::Feed)? {
+            let acquired = tokio::select! {
+                () = stop.cancelled() => return Ok(None),
+                acquired = self.pillow.checkpoints.acquire(&self.pillow.name, &partition) => acquired,
+            };
+            let acquired = acquired.map_err(|outage| End::Failed(chain(&outage)))?;
+            self.epochs.insert(partition.clone(), acquired.epoch);
+            if let Some(checkpoint) = &acquired.checkpoint {
+                self.positions.insert(partition.clone(), checkpoint.position.clone());
+                self.pillow.status.set_settled(&partition, &checkpoint.position);
+            }
+            from.push(From { partition, checkpoint: acquired.checkpoint });
+        }
+        feed.start(from).await.map_err(End::Feed)?;
+        Ok(Some(feed))
+    }
+
+    async fn turn(&mut self, feed: &mut dyn Feed, stop: &CancellationToken) -> End {
+        let mut lag = interval(LAG_EVERY);
+        lag.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            match self.next(feed, &mut lag, stop).await {
+                Event::Stop => return End::Stopped,
+                // What closes from here on is pinned to the new generation: `close` reads the latest.
+                Event::Swap => tracing::info!(
+                    pillow = %self.pillow.name, generation = ?self.generations.borrow_and_update(), "swapped"
+                ),
+                Event::Pause => self.show_pause(),
+                Event::Lag => self.measure(feed).await,
+                Event::Retry(parked) => self.waiting_retries.extend(group(parked)),
+                Event::Carried(Ok((ticket, Some(processed)))) => {
+                    self.lanes.finish(&ticket, processed);
+                    self.settle_ready(stop);
+                }
+                Event::Carried(Ok((_, None))) => {}
+                Event::Settled(Ok(done)) => {
+                    if let Some(end) = self.settled(done) {
+                        return end;
+                    }
+                    self.settle_ready(stop);
+                }
+                Event::Carried(Err(error)) | Event::Settled(Err(error)) => return End::Failed(error.to_string()),
+                Event::Feed(Ok(FeedEvent::AtEnd)) => self.at_end = true,
+                Event::Feed(Ok(FeedEvent::Read(read))) => {
+                    self.at_end = false;
+                    self.close(read, stop);
+                }
+                Event::Feed(Err(error)) => return End::Feed(error),
+            }
+            self.start_retries(stop);
+            self.pillow.status.set_caught_up(self.at_end && self.is_idle());
+        }
+    }
+
+    /// Waits for what happens next. Cancel-safe as a whole: every branch is.
+    async fn next(&mut self, feed: &mut dyn Feed, lag: &mut Interval, stop: &CancellationToken) -> Event {
+        let has_room = self.has_room();
+        let reads = has_room && !*self.paused.borrow();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Event::Stop,
+            Some(done) = self.settling.join_next() => Event::Settled(done),
+            Some(carried) = self.carried.join_next() => Event::Carried(carried),
+            Ok(()) = self.generations.changed() => Event::Swap,
+            Ok(()) = self.paused.changed() => Event::Pause,
+            Some(parked) = self.retries.recv(), if has_room && self.waiting_retries.is_empty() => Event::Retry(parked),
+            _ = lag.tick() => Event::Lag,
+            event = feed.next(self.pillow.tuning.limits), if reads => Event::Feed(event),
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.lanes.len() + self.in_settle < self.pillow.tuning.in_flight
+    }
+
+    fn is_idle(&self) -> bool {
+        self.lanes.len() == 0 && self.settling.is_empty() && self.waiting_retries.is_empty()
+    }
+
+    fn show_pause(&mut self) {
+        let paused = *self.paused.borrow_and_update();
+        self.pillow.status.set(if paused { State::Paused } else { State::Running });
+    }
+
+    /// Asks how far the ends are. Lag is information: an answer that does not come is asked for again.
+    async fn measure(&mut self, feed: &mut dyn Feed) {
+        let at: Vec<(Partition, Position)> =
+            self.positions.iter().map(|(partition, position)| (partition.clone(), position.clone())).collect();
+        match timeout(LAG_LIMIT, feed.ends(&at)).await {
+            Ok(Ok(ends)) => ends.iter().for_each(|end| self.pillow.status.set_lag(&end.partition, end.lag)),
+            Ok(Err(error)) => {
+                tracing::debug!(pillow = %self.pillow.name, error = %chain(&error), "lag is not known");
+            }
+            Err(_) => tracing::debug!(pillow = %self.pillow.name, "lag is not known in time"),
+        }
+    }
+
+    /// Makes a batch of what was read and sends it on its way.
+    fn close(&mut self, read: Read, stop: &CancellationToken) {
+        let count = read.entries.len();
+        let mut changes = Vec::with_capacity(count);
+        let mut undecodable = Vec::new();
+        for entry in read.entries {
+            match entry {
+                Entry::Change(change) => changes.push(Arc::new(change)),
+                Entry::Undecodable(entry) => undecodable.push(entry),
+            }
+        }
+        let decoded = changes.len();
+        let changes = collapse(changes, self.pillow.tuning.collapse);
+        self.pillow.status.count(|counts| {
+            counts.read += count as u64;
+            counts.collapsed += (decoded - changes.len()) as u64;
+        });
+        let batch = Batch {
+            partition: read.progress.partition.clone(),
+            progress: Some(read.progress),
+            changes,
+            undecodable,
+            read: count,
+            version: WriteVersion(0),
+            time: self.pillow.clock.now(),
+            only: None,
+        };
+        self.carry(batch, stop);
+    }
+
+    fn start_retries(&mut self, stop: &CancellationToken) {
+        while self.has_room() {
+            let Some(retry) = self.waiting_retries.pop() else {
+                return;
+            };
+            // A partition that another host owns is that host's to retry.
+            if !self.epochs.contains_key(&retry.partition) {
+                continue;
+            }
+            let batch = Batch {
+                partition: retry.partition,
+                progress: None,
+                read: retry.changes.len(),
+                changes: retry.changes,
+                undecodable: Vec::new(),
+                version: WriteVersion(0),
+                time: self.pillow.clock.now(),
+                only: Some(retry.processor),
+            };
+            self.carry(batch, stop);
+        }
+    }
+
+    fn carry(&mut self, batch: Batch, stop: &CancellationToken) {
+        let ticket = self.lanes.enter(&batch.partition);
+        let (drawn, last_drawn) = oneshot::channel();
+        let before = self.last_drawn.replace(last_drawn);
+        let carrier = Carrier {
+            pillow: Arc::clone(&self.pillow),
+            generation: Arc::clone(&self.generations.borrow()),
+            stop: stop.clone(),
+        };
+        self.carried.spawn(async move { (ticket, carrier.carry(batch, before, drawn).await) });
+    }
+
+    /// Starts the next settle when none is under way; what finished meanwhile settles together.
+    fn settle_ready(&mut self, stop: &CancellationToken) {
+        if !self.settling.is_empty() {
+            return;
+        }
+        let batches = self.lanes.take_ready();
+        if batches.is_empty() {
+            return;
+        }
+        let mut owned: Vec<(Partition, Epoch)> = Vec::new();
+        for processed in &batches {
+            let partition = &processed.batch.partition;
+            if owned.iter().all(|(known, _)| known != partition) {
+                owned.push((partition.clone(), self.epochs[partition]));
+            }
+        }
+        self.in_settle = batches.len();
+        let (settler, stop) = (Arc::clone(&self.settler), stop.clone());
+        self.settling.spawn(async move { settler.settle(Group { batches, owned }, &stop).await });
+    }
+
+    /// Takes note of a settle; the end of the run when it did not commit.
+    fn settled(&mut self, done: Done) -> Option<End> {
+        self.in_settle = 0;
+        let (batches, failures, settled) = match done {
+            Done::Settled { batches, failures, settled } => (batches, failures, settled),
+            Done::Halted(causes) => return Some(End::Halted(causes)),
+            Done::Refused(refusal) => return Some(End::Lost(refusal)),
+            Done::Abandoned => return Some(End::Stopped),
+        };
+        for failure in &failures {
+            tracing::warn!(
+                pillow = %self.pillow.name, document = %failure.id.document, kind = %failure.kind,
+                processor = failure.id.processor.as_ref().map_or("", |name| name.as_str()),
+                message = failure.message, "parked"
+            );
+        }
+        let now = self.pillow.clock.now();
+        for processed in &batches {
+            let batch = &processed.batch;
+            if let Some(progress) = &batch.progress {
+                self.positions.insert(progress.partition.clone(), progress.next.clone());
+                self.pillow.status.set_settled(&progress.partition, &progress.next);
+            }
+            if let Some(delay) = delay(batch, now) {
+                self.pillow.status.set_delay(delay);
+            }
+        }
+        for (partition, depth) in self.lanes.depths() {
+            self.pillow.status.set_in_flight(partition, depth);
+        }
+        self.pillow.status.count(|counts| {
+            counts.settles += 1;
+            counts.parked += failures.len() as u64;
+            counts.written += settled.rows;
+            for processed in &batches {
+                counts.batches += 1;
+                counts.fetched += processed.present as u64;
+                counts.skipped += processed.skipped as u64;
+                counts.written += processed.sent as u64;
+                let entries = processed.batch.read as u64;
+                if processed.batch.only.is_some() {
+                    counts.retried += entries;
+                } else {
+                    counts.settled += entries;
+                }
+            }
+        });
+        None
+    }
+
+    /// Brings what is in hand to its end. After a stop it settles; after anything else it is given up, because what
+    /// follows a batch that did not settle must not settle either.
+    async fn drain(mut self, end: End) -> End {
+        if !matches!(end, End::Stopped | End::Feed(_)) {
+            self.carried.shutdown().await;
+            self.settling.shutdown().await;
+            return end;
+        }
+        // The feed is closed; batches that already closed are carried to their settle. The token is a fresh one: the
+        // caller bounds the time, and an outage ends the drain at once.
+        let outage_ends_it = CancellationToken::new();
+        outage_ends_it.cancel();
+        loop {
+            self.settle_ready(&outage_ends_it);
+            tokio::select! {
+                Some(done) = self.settling.join_next() => match done {
+                    Ok(done) => if let Some(refused) = self.settled(done) {
+                        self.carried.shutdown().await;
+                        return if matches!(refused, End::Stopped) { end } else { refused };
+                    },
+                    Err(error) => return End::Failed(error.to_string()),
+                },
+                Some(carried) = self.carried.join_next() => match carried {
+                    Ok((ticket, Some(processed))) => self.lanes.finish(&ticket, processed),
+                    Ok((_, None)) => {}
+                    Err(error) => return End::Failed(error.to_string()),
+                },
+                else => return end,
+            }
+        }
+    }
+}
+
+/// Carries one batch from closed to processed.
+struct Carrier {
+    pillow: Arc<Pillow>,
+    generation: Arc<Generation>,
+    stop: CancellationToken,
+}
+
+impl Carrier {
+    /// Draws the version, fetches the documents, calls the processors. An outage is waited out; none when the pillow
+    /// stops meanwhile.
+    async fn carry(
+        &self,
+        mut batch: Batch,
+        before: Option<oneshot::Receiver<()>>,
+        drawn: oneshot::Sender<()>,
+    ) -> Option<Processed> {
+        if let Some(before) = before {
+            // An earlier batch that was given up drops its end, which is as good as having drawn.
+            drop(before.await);
+        }
+        let mut backoff = Backoff::new(batch.changes.len() as u64 + 1);
+        batch.version = loop {
+            match self.pillow.checkpoints.draw_version().await {
+                Ok(version) => break version,
+                Err(outage) => self.wait("checkpoint database", &outage, &mut backoff).await?,
+            }
+        };
+        // Nobody waits for it when no batch closed since.
+        drawn.send(()).unwrap_or_default();
+        loop {
+            let documents = match self.pillow.fetcher.fetch(&batch.changes).await {
+                Ok(documents) => documents,
+                Err(outage) => {
+                    self.wait("document store", &outage, &mut backoff).await?;
+                    continue;
+                }
+            };
+            let generation = Arc::clone(&self.generation);
+            match process(batch, documents, generation, &self.pillow.workers).await {
+                Ok(processed) => {
+                    self.pillow.status.goes_on();
+                    return Some(processed);
+                }
+                Err((again, hindrance)) => {
+                    batch = again;
+                    let outage = Outage { operation: chain(&hindrance), source: None };
+                    self.wait("processing", &outage, &mut backoff).await?;
+                }
+            }
+        }
+    }
+
+    /// Waits before the next try; none when the pillow is to stop.
+    async fn wait(&self, what: &str, outage: &Outage, backoff: &mut Backoff) -> Option<()> {
+        self.pillow.status.waits(State::Waiting { reason: format!("{what}: {}", chain(outage)) });
+        tokio::select! {
+            () = self.stop.cancelled() => None,
+            () = tokio::time::sleep(backoff.wait()) => Some(()),
+        }
+    }
+}
+
+/// From publishing to now, of the batch's last change.
+fn delay(batch: &Batch, now: Timestamp) -> Option<i64> {
+    let last: &Arc<Change> = batch.changes.last()?;
+    Some(now.duration_since(last.published_at?).as_millis().try_into().unwrap_or(i64::MAX))
+}
