@@ -16,6 +16,9 @@ use super::swap::LastSwap;
 /// Retries that are taken up at once; the others follow with the next beat.
 const MOST_RETRIES: u32 = 500;
 
+/// So many beats a runner has for the retries that it was given; doing one twice costs work and changes nothing.
+const OFFER_AGAIN_AFTER: u32 = 30;
+
 /// A pillow of this host.
 type Running<'a> = (&'a PillowName, &'a Handle, &'a LastSwap);
 
@@ -26,6 +29,8 @@ pub(super) struct Pulse {
     settled: HashMap<PillowName, (Timestamp, u64)>,
     /// Retries that were handed to a runner and are still due.
     dispatched: HashSet<i64>,
+    /// Beats until the dispatched ones are offered again: a run that ended has forgotten them.
+    until_offered_again: u32,
     /// Whether the last beat failed: a database that is down is said once.
     failing: bool,
 }
@@ -75,6 +80,11 @@ impl Pulse {
 
     fn dispatch(&mut self, due: Vec<Parked>, running: &[Running<'_>]) {
         let still_due: HashSet<i64> = due.iter().map(|entry| entry.number).collect();
+        if self.until_offered_again == 0 {
+            self.until_offered_again = OFFER_AGAIN_AFTER;
+            self.dispatched.clear();
+        }
+        self.until_offered_again -= 1;
         self.dispatched.retain(|number| still_due.contains(number));
         let mut by_pillow: BTreeMap<PillowName, Vec<Parked>> = BTreeMap::new();
         for entry in due {
