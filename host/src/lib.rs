@@ -5,6 +5,7 @@
 
 pub mod model;
 
+pub mod fault;
 pub mod metrics;
 pub mod sql;
 
