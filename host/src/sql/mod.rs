@@ -139,11 +139,11 @@ impl Connection<'_> {
     ///
     /// # Errors
     /// A refusal or an outage, which names `operation`.
-    pub(crate) async fn execute<'v>(
+    pub(crate) async fn execute(
         &mut self,
         operation: &str,
         statement: String,
-        values: impl Iterator<Item = &'v Value>,
+        values: &[&Value],
     ) -> Result<u64, Error> {
         match self {
             Self::Sqlite(connection) => {

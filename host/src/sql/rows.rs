@@ -232,7 +232,7 @@ async fn remove_documents(
     let ids: Vec<&str> = run.iter().map(|work| &*work.write.document.id).collect();
     let ids = serde_json::to_string(&ids).expect("texts are JSON");
     let statement = connection.dialect().delete_documents(&table.name, column).map_err(Error::Rejected)?;
-    connection.execute(operation, statement, std::iter::once(&Value::Text(ids))).await
+    connection.execute(operation, statement, &[&Value::Text(ids)]).await
 }
 
 async fn insert(
@@ -255,8 +255,8 @@ async fn insert(
         let (chunk, others) = rest.split_at(chunk_size(rest.len(), most));
         let placeholders = dialect.placeholders(chunk.len(), table.columns.len());
         let statement = format!("insert into {quoted} ({columns}) values {placeholders}{tail}");
-        let values = chunk.iter().flat_map(|row| row.iter().map(Cow::as_ref));
-        touched += connection.execute(operation, statement, values).await?;
+        let values: Vec<&Value> = chunk.iter().flat_map(|row| row.iter().map(Cow::as_ref)).collect();
+        touched += connection.execute(operation, statement, &values).await?;
         rest = others;
     }
     Ok(touched)
@@ -330,7 +330,7 @@ impl Savepoint<'_, '_> {
     }
 
     async fn run(&mut self, statement: String) -> Result<(), Outage> {
-        let done = self.connection.execute(self.operation, statement, std::iter::empty()).await;
+        let done = self.connection.execute(self.operation, statement, &[]).await;
         done.map(|_| ()).map_err(|error| error.into_outage(self.operation))
     }
 }
