@@ -7,15 +7,19 @@
 //! Deliberately absent: offset arithmetic. A store compares positions and keeps them; feeds make them.
 
 pub mod memory;
+mod rules;
 pub mod sqlite;
+mod stored;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::model::{
-    Checkpoint, Epoch, Failure, Outage, Partition, PillowName, Progress, Resolved, Rewind, RowWrite, WriteVersion,
+    Change, Checkpoint, DocumentKey, Epoch, Failure, Outage, Partition, PillowName, Progress, Resolved, Rewind,
+    RowWrite, WriteVersion,
 };
 
 /// What one transaction commits.
@@ -28,13 +32,15 @@ pub struct Settlement {
     pub owned: Vec<(Partition, Epoch)>,
     /// Progress of consecutive batches, in order; none for retries.
     pub progress: Vec<Progress>,
-    /// Failures to park.
+    /// Failures to park. One that also stands in `resolved` is parked.
     pub parked: Vec<Failure>,
     /// Documents that succeeded.
     pub resolved: Vec<Resolved>,
     /// Rows for tables in the same database, in order. A document whose rows the database refuses is parked in the
     /// same transaction (`FailureKind::Rejected`, part = the table's part) and the others are written.
     pub rows: Vec<RowWrite>,
+    /// The changes that the rows come of, for failures that the database finds; every document of `rows` is among them.
+    pub changes: Vec<(Partition, Arc<Change>)>,
     /// How many documents may be refused by the database before the whole settlement is rolled back.
     pub most_rejected: usize,
     /// The code that ran, by processor, for failures that the database finds.
@@ -69,6 +75,9 @@ pub enum SettleError {
     /// More documents were refused than `most_rejected`.
     #[error("the database refused {} documents", .0.len())]
     TooManyRejected(Vec<Failure>),
+    /// A refused row is of a document that is not among the settlement's changes, so that it cannot be parked.
+    #[error("a refused row of {0} belongs to no change of the settlement")]
+    UnknownDocument(DocumentKey),
     /// The database does not answer: try again.
     #[error("could not settle")]
     Outage(#[source] Outage),
@@ -237,4 +246,9 @@ pub trait CheckpointStore: Send + Sync {
 
     /// All heartbeats, also old ones.
     async fn heartbeats(&self) -> Result<Vec<Heartbeat>, Outage>;
+}
+
+/// Whether a heartbeat says that its host still runs. One from the future counts: clocks of hosts differ.
+fn is_fresh(beat: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(beat) < jiff::SignedDuration::try_from(HEARTBEAT_LIFETIME).unwrap_or(jiff::SignedDuration::MAX)
 }

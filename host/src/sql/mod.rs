@@ -1,15 +1,30 @@
 //! What everything that speaks SQL shares: pools, dialects, schema plans, many rows per statement.
 //!
-//! Today SQLite; PostgreSQL stands behind the same [`Database`].
+//! Today SQLite; PostgreSQL stands behind the same [`Database`]. What they write differently is decided in `dialect`,
+//! how they are spoken to in this file, and what their error codes mean in `error`.
+//!
+//! Deliberately absent: anything about pillows and checkpoints. Rows are applied to a transaction that the caller
+//! began and commits.
+
+mod dialect;
+mod error;
+pub mod rows;
+pub mod schema;
+mod values;
 
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::SqlitePool;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteQueryResult, SqliteSynchronous,
+};
+use sqlx::{Arguments as _, AssertSqlSafe, SqliteConnection, SqlitePool};
 
-use crate::model::Outage;
+pub use dialect::Dialect;
+pub use error::{Error, Rejection};
+
+use crate::model::{Outage, Value};
 
 /// How long a statement waits for another process's write lock before it is an outage.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,6 +48,20 @@ pub struct Sqlite {
     pub readers: SqlitePool,
 }
 
+/// A transaction that may write; dropped without a commit, it is rolled back.
+#[derive(Debug)]
+pub enum Transaction {
+    /// It holds SQLite's write lock from its first moment on.
+    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+}
+
+/// A connection inside a transaction.
+#[derive(Debug)]
+pub enum Connection<'c> {
+    /// To SQLite.
+    Sqlite(&'c mut SqliteConnection),
+}
+
 impl Database {
     /// Opens the database at `url`, such as `sqlite:pillowtop.db`; a SQLite file is created when absent.
     ///
@@ -52,5 +81,95 @@ impl Database {
         let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(failed)?;
         let readers = SqlitePoolOptions::new().max_connections(4).connect_with(options).await.map_err(failed)?;
         Ok(Self::Sqlite(Sqlite { path, writer, readers }))
+    }
+
+    /// Begins a transaction that writes.
+    ///
+    /// # Errors
+    /// When the database does not answer, or another process holds its lock for too long.
+    pub async fn begin(&self) -> Result<Transaction, Outage> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.begin().await.map(Transaction::Sqlite),
+        }
+    }
+}
+
+impl Sqlite {
+    /// Begins a transaction that writes. `immediate`, because a transaction that first reads and then asks for the
+    /// write lock is refused at once, without waiting, when another process wrote in between.
+    ///
+    /// # Errors
+    /// When the database does not answer, or another process holds its lock for too long.
+    pub async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, Outage> {
+        let begun = self.writer.begin_with("begin immediate").await;
+        begun.map_err(|error| Outage::new(format!("could not begin a transaction in {}", self.path), error))
+    }
+}
+
+impl Transaction {
+    /// The connection that its statements go through.
+    pub fn connection(&mut self) -> Connection<'_> {
+        match self {
+            Self::Sqlite(transaction) => Connection::Sqlite(transaction),
+        }
+    }
+
+    /// Commits.
+    ///
+    /// # Errors
+    /// When the database could not: nothing was committed.
+    pub async fn commit(self) -> Result<(), Outage> {
+        match self {
+            Self::Sqlite(transaction) => {
+                transaction.commit().await.map_err(|error| Outage::new("could not commit", error))
+            }
+        }
+    }
+}
+
+impl Connection<'_> {
+    /// How this database writes SQL.
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite(_) => Dialect::Sqlite,
+        }
+    }
+
+    /// Runs a statement with bound values; says how many rows it touched.
+    ///
+    /// # Errors
+    /// A refusal or an outage, which names `operation`.
+    pub(crate) async fn execute(
+        &mut self,
+        operation: &str,
+        statement: String,
+        values: &[&Value],
+    ) -> Result<u64, Error> {
+        match self {
+            Self::Sqlite(connection) => {
+                let mut arguments = SqliteArguments::default();
+                for value in values {
+                    bind_sqlite(&mut arguments, value)
+                        .map_err(|error| Error::judge(operation, sqlx::Error::Encode(error)))?;
+                }
+                let query = sqlx::query_with(AssertSqlSafe(statement), arguments);
+                let done = query.execute(&mut **connection).await;
+                done.map(|done: SqliteQueryResult| done.rows_affected()).map_err(|error| Error::judge(operation, error))
+            }
+        }
+    }
+}
+
+/// SQLite has four kinds of values: decimals, dates, times and JSON are texts, a boolean is 0 or 1.
+fn bind_sqlite(arguments: &mut SqliteArguments, value: &Value) -> Result<(), sqlx::error::BoxDynError> {
+    match value {
+        Value::Null => arguments.add(None::<i64>),
+        Value::Boolean(truth) => arguments.add(i64::from(*truth)),
+        Value::Integer(number) => arguments.add(*number),
+        Value::Double(number) => arguments.add(*number),
+        Value::Bytes(bytes) => arguments.add(bytes.as_slice()),
+        Value::Decimal(text) | Value::Text(text) | Value::Date(text) | Value::Timestamp(text) | Value::Json(text) => {
+            arguments.add(text.as_str())
+        }
     }
 }

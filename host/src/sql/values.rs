@@ -1,0 +1,211 @@
+//! Rows as guests hand them over become rows that a database can take, or a sentence that says why not.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use crate::model::{Column, ColumnKind, Condition, DocumentKey, RowOp, RowWrite, Table, Value, timestamp_text};
+
+/// A row that was checked: as many values as columns, each of its column's kind, times in their one stored form.
+pub(crate) type CheckedRow<'a> = Vec<Cow<'a, Value>>;
+
+/// The rows of a write, checked against its table.
+///
+/// # Errors
+/// The first thing that is wrong, with table and column.
+pub(crate) fn check(write: &RowWrite) -> Result<Vec<CheckedRow<'_>>, String> {
+    let table = write.table.as_ref();
+    match &write.op {
+        RowOp::Delete => document_column(table, &write.document).map(|_| Vec::new()),
+        RowOp::Replace(rows) => {
+            let at = document_column(table, &write.document)?;
+            rows.iter().map(|row| check_document_row(table, row, at, &write.document)).collect()
+        }
+        RowOp::Upsert { row, when } => {
+            check_condition(table, when)?;
+            Ok(vec![check_row(table, row)?])
+        }
+    }
+}
+
+fn document_column(table: &Table, document: &DocumentKey) -> Result<usize, String> {
+    // PostgreSQL has no text with a NUL, and in SQLite such an id would not be found again.
+    if document.id.contains('\0') {
+        return Err(format!("table {}: the id of the document holds a NUL character", table.name));
+    }
+    let column = table.document_column.as_deref().and_then(|column| table.column(column));
+    column.ok_or_else(|| format!("table {} has no column for the document, so its rows cannot be replaced", table.name))
+}
+
+/// A row under another document's id would never be replaced or removed again.
+fn check_document_row<'a>(
+    table: &Table,
+    row: &'a [Value],
+    at: usize,
+    document: &DocumentKey,
+) -> Result<CheckedRow<'a>, String> {
+    let checked = check_row(table, row)?;
+    if !matches!(checked[at].as_ref(), Value::Text(id) if **id == *document.id) {
+        return Err(format!("{}: is not the id of the document", place(table, &table.columns[at])));
+    }
+    Ok(checked)
+}
+
+fn check_row<'a>(table: &Table, row: &'a [Value]) -> Result<CheckedRow<'a>, String> {
+    if row.len() != table.columns.len() {
+        let (found, expected) = (row.len(), table.columns.len());
+        return Err(format!("table {}: a row has {found} values for {expected} columns", table.name));
+    }
+    let pairs = table.columns.iter().zip(row);
+    pairs.map(|(column, value)| check_value(table, column, value)).collect()
+}
+
+fn check_value<'a>(table: &Table, column: &Column, value: &'a Value) -> Result<Cow<'a, Value>, String> {
+    let wrong = |what: &str| Err(format!("{}: {what}", place(table, column)));
+    match (column.kind, value) {
+        (_, Value::Null) => match column.nullable && !table.key.contains(&column.name) {
+            true => Ok(Cow::Borrowed(value)),
+            false => wrong("is null, but must have a value"),
+        },
+        // SQLite would store null in its place.
+        (ColumnKind::Double, Value::Double(number)) if number.is_nan() => wrong("is not a number"),
+        (ColumnKind::Decimal, Value::Decimal(text)) if !is_decimal(text) => wrong("is not a decimal number"),
+        (ColumnKind::Date, Value::Date(text)) if !is_date(text) => wrong("is not a date (YYYY-MM-DD)"),
+        (ColumnKind::Timestamp, Value::Timestamp(text)) => match stored_time(text) {
+            Some(stored) if stored == *text => Ok(Cow::Borrowed(value)),
+            Some(stored) => Ok(Cow::Owned(Value::Timestamp(stored))),
+            None => wrong("is not a time (RFC 3339, years 0000 to 9999)"),
+        },
+        (ColumnKind::Boolean, Value::Boolean(_))
+        | (ColumnKind::Integer, Value::Integer(_))
+        | (ColumnKind::Double, Value::Double(_))
+        | (ColumnKind::Decimal, Value::Decimal(_))
+        | (ColumnKind::Text, Value::Text(_))
+        | (ColumnKind::Bytes, Value::Bytes(_))
+        | (ColumnKind::Date, Value::Date(_))
+        | (ColumnKind::Json, Value::Json(_)) => Ok(Cow::Borrowed(value)),
+        (kind, _) => wrong(&format!("the value is no {}", kind_name(kind))),
+    }
+}
+
+/// Whether the condition of an upsert can be decided by comparing stored values.
+fn check_condition(table: &Table, when: &Condition) -> Result<(), String> {
+    if table.key.is_empty() {
+        return Err(format!("table {} has no key, so a row of it cannot be updated", table.name));
+    }
+    let kind_of = |name: &String| {
+        let at = table.column(name).ok_or_else(|| format!("table {} has no column {name} to compare", table.name))?;
+        Ok::<_, String>(table.columns[at].kind)
+    };
+    match when {
+        Condition::Always => Ok(()),
+        Condition::Newer(column) => match kind_of(column)? {
+            // Stored as text, they have no order of their own.
+            kind @ (ColumnKind::Boolean | ColumnKind::Bytes | ColumnKind::Decimal | ColumnKind::Json) => {
+                Err(format!("{}.{column}: a {} has no order to be newer by", table.name, kind_name(kind)))
+            }
+            _ => Ok(()),
+        },
+        Condition::Interval { column, or_differs, .. } => {
+            if kind_of(column)? != ColumnKind::Timestamp {
+                return Err(format!("{}.{column}: an interval needs a timestamp", table.name));
+            }
+            or_differs.iter().try_for_each(|name| kind_of(name).map(|_| ()))
+        }
+    }
+}
+
+fn place(table: &Table, column: &Column) -> String {
+    format!("{}.{}", table.name, column.name)
+}
+
+/// The name of a kind in messages.
+pub(crate) fn kind_name(kind: ColumnKind) -> &'static str {
+    match kind {
+        ColumnKind::Boolean => "boolean",
+        ColumnKind::Integer => "integer",
+        ColumnKind::Double => "double",
+        ColumnKind::Decimal => "decimal",
+        ColumnKind::Text => "text",
+        ColumnKind::Bytes => "bytes",
+        ColumnKind::Date => "date",
+        ColumnKind::Timestamp => "timestamp",
+        ColumnKind::Json => "json",
+    }
+}
+
+/// A sign, digits and at most one point: what every database reads as the same number.
+fn is_decimal(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let numeric = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    numeric(whole) && numeric(fraction)
+}
+
+fn is_date(text: &str) -> bool {
+    text.len() == "2026-02-03".len() && text.parse::<Date>().is_ok()
+}
+
+/// The time with six digits and `Z`: texts of one width, whose order is the order of time.
+fn stored_time(text: &str) -> Option<String> {
+    let stored = timestamp_text(text.parse::<Timestamp>().ok()?);
+    (stored.len() == "2026-02-03T10:00:00.123456Z".len()).then_some(stored)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_one(kind: ColumnKind, value: Value, expected: Result<Value, &str>) {
+        let column = Column { name: "c".into(), kind, nullable: false };
+        let table = Table {
+            name: "t".into(),
+            part: None,
+            columns: vec![column],
+            key: vec![],
+            document_column: None,
+            indexes: vec![],
+        };
+        let row = [value];
+        let found = check_row(&table, &row).map(|mut row| row.remove(0).into_owned());
+        assert_eq!(found, expected.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn a_time_is_brought_to_its_stored_form() {
+        for text in ["2026-02-03T10:00:00.5Z", "2026-02-03T12:00:00.500000+02:00"] {
+            let stored = Value::Timestamp("2026-02-03T10:00:00.500000Z".into());
+            check_one(ColumnKind::Timestamp, Value::Timestamp(text.into()), Ok(stored));
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_its_column_is_named() {
+        let kinds = [
+            (ColumnKind::Timestamp, Value::Timestamp("today".into()), "is not a time (RFC 3339, years 0000 to 9999)"),
+            (
+                ColumnKind::Timestamp,
+                Value::Timestamp("-000044-03-15T12:00:00Z".into()),
+                "is not a time (RFC 3339, years 0000 to 9999)",
+            ),
+            (ColumnKind::Date, Value::Date("2026-02-30".into()), "is not a date (YYYY-MM-DD)"),
+            (ColumnKind::Decimal, Value::Decimal("1.".into()), "is not a decimal number"),
+            (ColumnKind::Double, Value::Double(f64::NAN), "is not a number"),
+            (ColumnKind::Integer, Value::Text("1".into()), "the value is no integer"),
+            (ColumnKind::Text, Value::Null, "is null, but must have a value"),
+        ];
+        for (kind, value, reason) in kinds {
+            check_one(kind, value, Err(&format!("t.c: {reason}")));
+        }
+    }
+
+    #[test]
+    fn decimals_are_plain_digits() {
+        for (text, expected) in
+            [("-12.50", true), ("0", true), ("+7", true), (".5", false), ("1e5", false), ("", false)]
+        {
+            assert_eq!(is_decimal(text), expected, "{text}");
+        }
+    }
+}
