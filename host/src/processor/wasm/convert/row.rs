@@ -1,0 +1,132 @@
+//! Rows and values: as wide as the table, each value of its column's kind and in its form.
+
+use super::json;
+use crate::model::{Column, ColumnKind, Row, Table, Value};
+use crate::processor::wasm::bindings::pillowtop::processor::types as contract;
+
+/// The row in the model's values, and its bytes.
+pub(super) fn row(given: contract::Row, table: &Table) -> Result<(Row, usize), String> {
+    let (found, columns) = (given.values.len(), table.columns.len());
+    if found != columns {
+        return Err(format!("the row has {found} values, and the table {columns} columns"));
+    }
+    let mut size = 0;
+    let mut values = Vec::with_capacity(columns);
+    for (given, column) in given.values.into_iter().zip(&table.columns) {
+        let value = value(given, column).map_err(|reason| format!("column `{}`: {reason}", column.name))?;
+        size += bytes(&value);
+        values.push(value);
+    }
+    for key in &table.key {
+        if table.column(key).is_some_and(|at| values[at] == Value::Null) {
+            return Err(format!("column `{key}` is part of the key and must not be null"));
+        }
+    }
+    Ok((values, size))
+}
+
+fn value(given: contract::Value, column: &Column) -> Result<Value, String> {
+    let (value, kind) = match given {
+        contract::Value::Null if column.nullable => return Ok(Value::Null),
+        contract::Value::Null => return Err("must not be null".to_owned()),
+        contract::Value::Boolean(value) => (Value::Boolean(value), ColumnKind::Boolean),
+        contract::Value::Integer(value) => (Value::Integer(value), ColumnKind::Integer),
+        contract::Value::Double(value) if value.is_finite() => (Value::Double(value), ColumnKind::Double),
+        contract::Value::Double(value) => return Err(format!("{value} is no number that databases agree on")),
+        contract::Value::Decimal(text) if is_decimal(&text) => (Value::Decimal(text), ColumnKind::Decimal),
+        contract::Value::Decimal(text) => return Err(format!("{} is no decimal number", shown(&text))),
+        contract::Value::Text(text) => (Value::Text(text), ColumnKind::Text),
+        contract::Value::Bytes(bytes) => (Value::Bytes(bytes), ColumnKind::Bytes),
+        contract::Value::Date(text) if is_date(&text) => (Value::Date(text), ColumnKind::Date),
+        contract::Value::Date(text) => return Err(format!("{} is no date, as 2026-02-03 is", shown(&text))),
+        contract::Value::Timestamp(text) if text.parse::<jiff::Timestamp>().is_ok() => {
+            (Value::Timestamp(text), ColumnKind::Timestamp)
+        }
+        contract::Value::Timestamp(text) => {
+            return Err(format!("{} is no time, as 2026-02-03T10:00:00Z is", shown(&text)));
+        }
+        contract::Value::Json(bytes) => {
+            json(&bytes)?;
+            let text = String::from_utf8(bytes).map_err(|error| format!("not UTF-8: {error}"))?;
+            (Value::Json(text), ColumnKind::Json)
+        }
+    };
+    if kind == column.kind {
+        return Ok(value);
+    }
+    Err(format!("holds {:?}, and the value is {kind:?}", column.kind).to_lowercase())
+}
+
+/// An optional sign, digits, and perhaps a point with digits; exponents are not understood by every database.
+fn is_decimal(text: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.strip_prefix(['-', '+']).unwrap_or(text);
+    match number.split_once('.') {
+        Some((whole, fraction)) => digits(whole) && digits(fraction),
+        None => digits(number),
+    }
+}
+
+/// The date's own parser takes other forms of ISO 8601, too, and a time behind the date.
+fn is_date(text: &str) -> bool {
+    text.len() == "YYYY-MM-DD".len() && text.parse::<jiff::civil::Date>().is_ok_and(|date| date.to_string() == text)
+}
+
+/// A guest's value in a message: quoted, and no more than anybody reads.
+fn shown(text: &str) -> String {
+    format!("{:?}", super::super::log::cut(text, 40))
+}
+
+fn bytes(value: &Value) -> usize {
+    size_of::<Value>()
+        + match value {
+            Value::Null | Value::Boolean(_) | Value::Integer(_) | Value::Double(_) => 0,
+            Value::Decimal(text)
+            | Value::Text(text)
+            | Value::Date(text)
+            | Value::Timestamp(text)
+            | Value::Json(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(given: contract::Value, kind: ColumnKind, expected: Result<Value, &str>) {
+        let column = Column { name: "c".into(), kind, nullable: kind == ColumnKind::Text };
+        let found = value(given, &column);
+        assert_eq!(found.as_ref().map_err(String::as_str), expected.as_ref().map_err(|text| *text));
+    }
+
+    #[test]
+    fn a_value_is_of_its_columns_kind() {
+        check(contract::Value::Integer(1), ColumnKind::Integer, Ok(Value::Integer(1)));
+        check(contract::Value::Integer(1), ColumnKind::Double, Err("holds double, and the value is integer"));
+        check(contract::Value::Null, ColumnKind::Text, Ok(Value::Null));
+        check(contract::Value::Null, ColumnKind::Date, Err("must not be null"));
+    }
+
+    #[test]
+    fn a_value_has_its_kinds_form() {
+        let decimal = |text: &str| contract::Value::Decimal(text.into());
+        for text in ["0", "-12.50", "+1"] {
+            check(decimal(text), ColumnKind::Decimal, Ok(Value::Decimal(text.into())));
+        }
+        check(decimal("1e5"), ColumnKind::Decimal, Err("\"1e5\" is no decimal number"));
+        check(decimal(".5"), ColumnKind::Decimal, Err("\".5\" is no decimal number"));
+        let date = |text: &str| contract::Value::Date(text.into());
+        check(date("2024-02-29"), ColumnKind::Date, Ok(Value::Date("2024-02-29".into())));
+        check(date("2025-02-29"), ColumnKind::Date, Err("\"2025-02-29\" is no date, as 2026-02-03 is"));
+        check(date("20240229"), ColumnKind::Date, Err("\"20240229\" is no date, as 2026-02-03 is"));
+        let time = |text: &str| contract::Value::Timestamp(text.into());
+        let sound = "2026-02-03T10:00:00.5+02:00";
+        check(time(sound), ColumnKind::Timestamp, Ok(Value::Timestamp(sound.into())));
+        check(time("10:00"), ColumnKind::Timestamp, Err("\"10:00\" is no time, as 2026-02-03T10:00:00Z is"));
+        check(contract::Value::Double(f64::NAN), ColumnKind::Double, Err("NaN is no number that databases agree on"));
+        check(contract::Value::Json(b"[1]".to_vec()), ColumnKind::Json, Ok(Value::Json("[1]".into())));
+        let broken = contract::Value::Json(b"[".to_vec());
+        check(broken, ColumnKind::Json, Err("not JSON: EOF while parsing a list at line 1 column 1"));
+    }
+}
