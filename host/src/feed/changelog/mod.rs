@@ -29,7 +29,7 @@ mod schema;
 mod wake;
 
 pub use feed::{ChangelogFeed, ChangelogSource};
-//pub use metadata::{Metadata, MissingMetadata, SourceType, metadata_of, topic_of};
+pub use metadata::{Head, Metadata, MissingMetadata, SourceType, topic_of};
 //pub use publish::{LineError, PublishError, Published, publish};
 pub use schema::{ChangeLog, create_documents_table, create_tables};
 
