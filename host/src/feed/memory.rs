@@ -1,1 +1,315 @@
-//! To come.
+//! A feed in memory, with several partitions and injected trouble, for tests of what reads feeds.
+//!
+//! A [`MemoryLog`] is the server: tests append to it and break it. It is a [`Source`], and every feed opened from it
+//! reads the same entries. Nothing here takes time, so tests may pause the clock.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::model::{Change, Entry, Partition, Position, Progress, Undecodable, chain};
+
+use super::{End, Error, Event, Feed, From, Limits, Read, Source, Start};
+
+/// A log in memory. Clones share it.
+#[derive(Debug, Clone)]
+pub struct MemoryLog {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    log: Mutex<Log>,
+    grown: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Log {
+    made: u64,
+    partitions: BTreeMap<Partition, Entries>,
+    errors: VecDeque<Error>,
+}
+
+/// A partition's entries in order, each with its position and size.
+#[derive(Debug, Default)]
+struct Entries {
+    kept: VecDeque<(u64, usize, Entry)>,
+    first: u64,
+    end: u64,
+}
+
+/// A feed over some topics of a [`MemoryLog`].
+#[derive(Debug)]
+struct MemoryFeed {
+    shared: Arc<Shared>,
+    grown: watch::Receiver<u64>,
+    topics: Vec<Arc<str>>,
+    start: Start,
+    incarnation: Arc<str>,
+    lanes: Vec<(Partition, u64)>,
+    turn: usize,
+    said_end: bool,
+}
+
+impl MemoryLog {
+    /// An empty log, in which each topic has so many partitions.
+    pub fn new(topics: &[&str], partitions: u32) -> Self {
+        let numbered = |topic| (0..partitions).map(move |number| Partition::new(topic, number));
+        let partitions = topics.iter().flat_map(numbered).map(|partition| (partition, Entries::default())).collect();
+        let log = Mutex::new(Log { made: 1, partitions, errors: VecDeque::new() });
+        Self { shared: Arc::new(Shared { log, grown: watch::channel(0).0 }) }
+    }
+
+    /// Appends a message as it would stand on a topic; what cannot be decoded becomes such an entry.
+    ///
+    /// # Panics
+    /// When the log has no such partition: a mistake of the test.
+    pub fn push(&self, partition: &Partition, message: impl AsRef<[u8]>) -> Position {
+        self.push_entry(partition, message.as_ref().len(), |position| {
+            match Change::decode(message.as_ref(), position.clone()) {
+                Ok(change) => Entry::Change(change),
+                Err(error) => Entry::Undecodable(Undecodable {
+                    position,
+                    bytes: Bytes::copy_from_slice(message.as_ref()),
+                    reason: chain(&error),
+                }),
+            }
+        })
+    }
+
+    /// Appends a change; its position is set.
+    ///
+    /// # Panics
+    /// When the log has no such partition: a mistake of the test.
+    pub fn push_change(&self, partition: &Partition, change: Change) -> Position {
+        let size = change.size();
+        self.push_entry(partition, size, |position| Entry::Change(Change { position, ..change }))
+    }
+
+    fn push_entry(&self, partition: &Partition, size: usize, make: impl FnOnce(Position) -> Entry) -> Position {
+        let mut log = self.lock();
+        let entries = log.entries(partition);
+        let at = entries.end;
+        entries.kept.push_back((at, size, make(Position::number(at))));
+        entries.end += 1;
+        drop(log);
+        self.wake();
+        Position::number(at)
+    }
+
+    /// Leaves out so many positions, as the control records of transactions and compaction do.
+    ///
+    /// # Panics
+    /// When the log has no such partition: a mistake of the test.
+    pub fn skip(&self, partition: &Partition, count: u64) {
+        self.lock().entries(partition).end += count;
+        self.wake();
+    }
+
+    /// Cuts off everything before `position`, as retention does.
+    ///
+    /// # Panics
+    /// When the log has no such partition: a mistake of the test.
+    pub fn truncate(&self, partition: &Partition, position: &Position) {
+        let mut log = self.lock();
+        let entries = log.entries(partition);
+        entries.first = position.as_number();
+        entries.kept.retain(|(at, ..)| *at >= position.as_number());
+        drop(log);
+        self.wake();
+    }
+
+    /// The position after the last entry.
+    ///
+    /// # Panics
+    /// When the log has no such partition: a mistake of the test.
+    pub fn end(&self, partition: &Partition) -> Position {
+        Position::number(self.lock().entries(partition).end)
+    }
+
+    /// Makes the log again: same topics, no entries, another incarnation.
+    pub fn reset(&self) {
+        let mut log = self.lock();
+        log.made += 1;
+        log.partitions.values_mut().for_each(|entries| *entries = Entries::default());
+        drop(log);
+        self.wake();
+    }
+
+    /// Has the next call to [`Feed::next`] of any feed, also one that waits, end in `error`; several queue up.
+    pub fn fail(&self, error: Error) {
+        self.lock().errors.push_back(error);
+        self.wake();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        self.shared.lock()
+    }
+
+    fn wake(&self) {
+        self.shared.grown.send_modify(|wakes| *wakes += 1);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Log {
+    fn entries(&mut self, partition: &Partition) -> &mut Entries {
+        self.partitions.get_mut(partition).expect("tests append to partitions that they made")
+    }
+
+    fn incarnation(&self) -> Arc<str> {
+        Arc::from(format!("memory-{}", self.made))
+    }
+}
+
+#[async_trait]
+impl Source for MemoryLog {
+    async fn open(&self, topics: &[Arc<str>], start: Start) -> Result<Box<dyn Feed>, Error> {
+        let log = self.lock();
+        if let Some(unknown) = topics.iter().find(|topic| !log.partitions.keys().any(|known| known.topic == **topic)) {
+            return Err(Error::Refused(format!("there is no topic {unknown}")));
+        }
+        Ok(Box::new(MemoryFeed {
+            shared: Arc::clone(&self.shared),
+            grown: self.shared.grown.subscribe(),
+            topics: topics.to_vec(),
+            start,
+            incarnation: log.incarnation(),
+            lanes: Vec::new(),
+            turn: 0,
+            said_end: false,
+        }))
+    }
+}
+
+#[async_trait]
+impl Feed for MemoryFeed {
+    async fn partitions(&mut self) -> Result<Vec<Partition>, Error> {
+        let log = self.shared.lock();
+        Ok(log.partitions.keys().filter(|partition| self.topics.contains(&partition.topic)).cloned().collect())
+    }
+
+    async fn start(&mut self, from: Vec<From>) -> Result<(), Error> {
+        let mut log = self.shared.lock();
+        self.incarnation = log.incarnation();
+        let mut lanes = Vec::with_capacity(from.len());
+        for From { partition, checkpoint } in from {
+            let Some(entries) = log.partitions.get_mut(&partition) else {
+                return Err(Error::Refused(format!("there is no partition {partition}")));
+            };
+            let next = match checkpoint {
+                Some(checkpoint) if checkpoint.incarnation != self.incarnation => {
+                    let (expected, found) = (&checkpoint.incarnation, &self.incarnation);
+                    let what = format!("the checkpoint belongs to log {expected}, but this is log {found}");
+                    return Err(Error::Incarnation { partition, what });
+                }
+                Some(checkpoint) => entries.check(&partition, checkpoint.position.as_number())?,
+                None if self.start == Start::Latest => entries.end,
+                None => entries.first,
+            };
+            lanes.push((partition, next));
+        }
+        self.lanes = lanes;
+        Ok(())
+    }
+
+    async fn next(&mut self, limits: Limits) -> Result<Event, Error> {
+        loop {
+            self.grown.mark_unchanged();
+            if let Some(event) = self.take(limits)? {
+                return Ok(event);
+            }
+            // The sender lives in what this feed shares, so this cannot end in an error.
+            if self.grown.changed().await.is_err() {
+                return Err(Error::Refused("the log is gone".to_owned()));
+            }
+        }
+    }
+
+    async fn ends(&mut self, at: &[(Partition, Position)]) -> Result<Vec<End>, Error> {
+        let mut log = self.shared.lock();
+        let end = |(partition, position): &(Partition, Position)| {
+            let entries = log.entries(partition);
+            let lag = entries.kept.len() - entries.index_of(position.as_number());
+            End { partition: partition.clone(), position: Position::number(entries.end), lag: Some(lag as u64) }
+        };
+        Ok(at.iter().map(end).collect())
+    }
+}
+
+impl MemoryFeed {
+    /// The next event, if there is one now.
+    fn take(&mut self, limits: Limits) -> Result<Option<Event>, Error> {
+        let mut log = self.shared.lock();
+        if let Some(error) = log.errors.pop_front() {
+            return Err(error);
+        }
+        let found = log.incarnation();
+        for step in 0..self.lanes.len() {
+            let at = (self.turn + step) % self.lanes.len();
+            let (partition, from) = self.lanes[at].clone();
+            if found != self.incarnation {
+                let what = format!("the log was {}, but is {found} now", self.incarnation);
+                return Err(Error::Incarnation { partition, what });
+            }
+            let entries = log.entries(&partition);
+            entries.check(&partition, from)?;
+            if entries.end == from {
+                continue;
+            }
+            let (kept, next) = entries.read(from, limits);
+            self.lanes[at].1 = next;
+            self.turn = at + 1;
+            self.said_end = false;
+            let incarnation = Arc::clone(&self.incarnation);
+            let (from, next) = (Position::number(from), Position::number(next));
+            let progress = Progress { partition, incarnation, from, next };
+            return Ok(Some(Event::Read(Read { progress, entries: kept })));
+        }
+        if self.said_end {
+            return Ok(None);
+        }
+        self.said_end = true;
+        Ok(Some(Event::AtEnd))
+    }
+}
+
+impl Entries {
+    fn index_of(&self, position: u64) -> usize {
+        self.kept.partition_point(|(at, ..)| *at < position)
+    }
+
+    fn check(&self, partition: &Partition, next: u64) -> Result<u64, Error> {
+        if next < self.first {
+            let (available, needed) = (Position::number(self.first), Position::number(next));
+            return Err(Error::Unavailable { partition: partition.clone(), available, needed });
+        }
+        if next > self.end {
+            let what = format!("the checkpoint is at {next}, but the log ends at {}", self.end);
+            return Err(Error::Incarnation { partition: partition.clone(), what });
+        }
+        Ok(next)
+    }
+
+    /// The entries from `from` within the limits, and the position after them; the gap before the end is inside.
+    fn read(&self, from: u64, limits: Limits) -> (Vec<Entry>, u64) {
+        let mut bytes = 0;
+        let mut read = Vec::new();
+        for (at, size, entry) in self.kept.range(self.index_of(from)..) {
+            bytes += size;
+            if read.len() == limits.count.get() || (!read.is_empty() && bytes > limits.bytes.get()) {
+                return (read, *at);
+            }
+            read.push(entry.clone());
+        }
+        (read, self.end)
+    }
+}

@@ -56,6 +56,17 @@ pub struct Undecodable {
     pub reason: String,
 }
 
+/// What a feed knows beside the message; it counts where the message is silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Beside<'a> {
+    /// The document's id.
+    pub document_id: Option<&'a str>,
+    /// The name of the document's source.
+    pub source: Option<&'a str>,
+    /// When it was published, ISO 8601.
+    pub published_at: Option<&'a str>,
+}
+
 /// Why a message is not a change.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
@@ -74,7 +85,8 @@ pub enum DecodeError {
 /// never breaks an older consumer.
 #[derive(Deserialize)]
 struct Message<'a> {
-    document_id: serde_json::Value,
+    #[serde(default)]
+    document_id: Option<serde_json::Value>,
     #[serde(borrow, default)]
     document_rev: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -103,14 +115,28 @@ impl Change {
     /// # Errors
     /// When the bytes are no such message.
     pub fn decode(message: &[u8], position: Position) -> Result<Self, DecodeError> {
+        Self::decode_beside(message, position, Beside::default())
+    }
+
+    /// Reads a change from its JSON message and from what stands beside it.
+    ///
+    /// # Errors
+    /// When the bytes are no such message, and what is missing does not stand beside it either.
+    pub fn decode_beside(message: &[u8], position: Position, beside: Beside<'_>) -> Result<Self, DecodeError> {
         let message: Message<'_> = serde_json::from_slice(message).map_err(DecodeError::Json)?;
-        let id = match message.document_id {
-            serde_json::Value::String(id) => id,
-            serde_json::Value::Number(id) if !id.is_f64() => id.to_string(),
-            other => return Err(DecodeError::Id(other.to_string())),
+        let id = match (message.document_id, beside.document_id) {
+            (Some(serde_json::Value::String(id)), _) => Cow::Owned(id),
+            (Some(serde_json::Value::Number(id)), _) if !id.is_f64() => Cow::Owned(id.to_string()),
+            (Some(other), _) => return Err(DecodeError::Id(other.to_string())),
+            (None, Some(id)) => Cow::Borrowed(id),
+            (None, None) => return Err(DecodeError::Json(serde::de::Error::missing_field("document_id"))),
         };
         // Old producers put the name of the source into the field for its type.
-        let source = message.data_source_name.or(message.data_source_type).ok_or(DecodeError::Source)?;
+        let source = message
+            .data_source_name
+            .or(message.data_source_type)
+            .or(beside.source.map(Cow::Borrowed))
+            .ok_or(DecodeError::Source)?;
         Ok(Self {
             key: DocumentKey::new(source, id),
             position,
@@ -122,7 +148,7 @@ impl Change {
             deleted: message.is_deletion.unwrap_or(false),
             attempts: message.attempts.unwrap_or(0),
             // Lag is worth less than the change: a time that cannot be read is no reason to park it.
-            published_at: message.publish_timestamp.as_deref().and_then(parse_time),
+            published_at: message.publish_timestamp.as_deref().or(beside.published_at).and_then(parse_time),
             inline: None,
         })
     }
@@ -189,6 +215,17 @@ mod tests {
     fn an_old_message_names_its_source_in_the_type() {
         let change = decode(r#"{"document_id":"a","data_source_type":"form-sql"}"#);
         assert_eq!(change.unwrap().key.source.as_ref(), "form-sql");
+    }
+
+    #[test]
+    fn what_the_message_does_not_say_is_taken_from_beside_it() {
+        let beside =
+            Beside { document_id: Some("a"), source: Some("form-sql"), published_at: Some("2026-02-03T10:00:00.5Z") };
+        let decode = |message: &str| Change::decode_beside(message.as_bytes(), Position::number(7), beside).unwrap();
+        let change = decode("{}");
+        assert_eq!(change.key, DocumentKey::new("form-sql", "a"));
+        assert_eq!(change.published_at, Some("2026-02-03T10:00:00.5Z".parse().unwrap()));
+        assert_eq!(decode(r#"{"document_id":"b","data_source_name":"x"}"#).key, DocumentKey::new("x", "b"));
     }
 
     #[test]

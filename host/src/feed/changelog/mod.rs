@@ -1,0 +1,42 @@
+//! The change log: a transactional outbox in SQLite that pillows read directly.
+//!
+//! An application writes one more line of SQL in the transaction of its document, and no change is ever lost between
+//! its commit and its publication:
+//!
+//! ```sql
+//! insert into change_log (topic, document_id, change) values ('form-sql', ?1, ?2)
+//! ```
+//!
+//! `change` is the JSON message of a change (`document_type`, `document_subtype`, `domain`, `is_deletion`,
+//! `document_rev`, …). All of it is optional: `document_id` and `data_source_name` default to the row's document and
+//! topic, the time of publication to that of the insert, and `change` itself to `{}`. A message that names another
+//! document than its row is not understood, because its order would be that of the other document.
+//!
+//! The partition of a row is computed from the last characters of its document's id by the database itself, so the
+//! application need not know of partitions. Their number is fixed when the log is created. `change_log_meta` holds it,
+//! and the log's identity: a log that is dropped and made again is another log.
+//!
+//! Promise: rows are handed out in the order of their ids, which in SQLite is the order of commits because writers are
+//! serial. Gaps between ids mean nothing. Old rows may be deleted whenever all pillows are past them; a trigger notes
+//! how far each partition was pruned, so a pillow that still needed a deleted row says so instead of skipping it.
+//!
+//! Deliberately absent: pruning itself. What to keep is the operator's policy, and a plain `delete` is all it takes.
+
+mod feed;
+mod metadata;
+mod publish;
+mod schema;
+mod wake;
+
+pub use feed::{ChangelogFeed, ChangelogSource};
+pub use metadata::{Head, Metadata, MissingMetadata, SourceType, topic_of};
+//pub use publish::{LineError, PublishError, Published, publish};
+pub use schema::{ChangeLog, create_documents_table, create_tables};
+
+use crate::model::Outage;
+
+/// A database error as what it is to a feed: SQLite is locked, full, gone or damaged, and no change is at fault.
+fn outage(path: &str, operation: &str) -> impl FnOnce(sqlx::Error) -> Outage {
+    let operation = format!("could not {operation} in {path}");
+    move |error| Outage::new(operation, error)
+}

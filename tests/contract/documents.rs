@@ -1,0 +1,360 @@
+//! What every document store promises, run against every adapter.
+//!
+//! A [`Subject`] is a store with a hand to fill it. Stores differ in what they can know: one that keeps no deletions
+//! answers for them by the change.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the lint's exemption for tests does not cover their helpers")]
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pillowtop::documents::DocumentStore;
+use pillowtop::documents::inline::InlineDocuments;
+use pillowtop::documents::memory::MemoryDocuments;
+use pillowtop::documents::sql::SqlDocuments;
+use pillowtop::feed::changelog::create_documents_table;
+use pillowtop::model::{Change, Document, DocumentKey, Outage, Position};
+use pillowtop::sql::Database;
+
+const SOURCE: &str = "form-sql";
+
+/// An adapter under test.
+#[async_trait]
+trait Subject: Send + Sync {
+    /// Stores a document, in place of the one before.
+    async fn put(&self, id: &str, revision: Option<&str>, document: &str);
+
+    /// Deletes a document.
+    async fn delete(&self, id: &str);
+
+    /// The store.
+    fn store(&self) -> &dyn DocumentStore;
+
+    /// A change as this adapter's feed would bring it.
+    fn change(&self, id: &str, more: &str) -> Arc<Change> {
+        change(id, more)
+    }
+
+    /// Whether the store knows revisions, and so can be stale.
+    fn has_revisions(&self) -> bool {
+        true
+    }
+}
+
+fn change(id: &str, more: &str) -> Arc<Change> {
+    let message = format!(r#"{{"document_id":"{id}","data_source_name":"{SOURCE}"{more}}}"#);
+    Arc::new(Change::decode(message.as_bytes(), Position::number(0)).unwrap())
+}
+
+fn present(document: &'static str) -> Document {
+    Document::Present(Bytes::from_static(document.as_bytes()))
+}
+
+async fn fetch(subject: &dyn Subject, changes: &[(&str, &str)]) -> Vec<Document> {
+    let changes: Vec<Arc<Change>> = changes.iter().map(|(id, more)| subject.change(id, more)).collect();
+    subject.store().fetch(&changes).await.unwrap()
+}
+
+const DELETION: &str = r#","is_deletion":true"#;
+
+/// Acceptance cases 4 and 7.
+async fn what_was_saved_is_found(subject: &dyn Subject) {
+    subject.put("a", None, r#"{"n":1}"#).await;
+    assert_eq!(fetch(subject, &[("a", "")]).await, [present(r#"{"n":1}"#)]);
+    subject.put("a", None, r#"{"n":2}"#).await;
+    assert_eq!(fetch(subject, &[("a", "")]).await, [present(r#"{"n":2}"#)]);
+}
+
+/// Acceptance cases 3 and 6.
+async fn what_the_store_never_heard_of_is_missing_and_no_error(subject: &dyn Subject) {
+    assert_eq!(fetch(subject, &[("nobody", "")]).await, [Document::Missing]);
+}
+
+async fn what_is_gone_is_deleted(subject: &dyn Subject) {
+    subject.put("a", None, "{}").await;
+    subject.delete("a").await;
+    assert_eq!(fetch(subject, &[("a", DELETION)]).await, [Document::Deleted]);
+    assert_eq!(fetch(subject, &[("nobody", DELETION)]).await, [Document::Deleted]);
+}
+
+async fn a_softly_deleted_document_is_present(subject: &dyn Subject) {
+    subject.put("a", None, r#"{"doc_type":"X-Deleted"}"#).await;
+    assert_eq!(fetch(subject, &[("a", DELETION)]).await, [present(r#"{"doc_type":"X-Deleted"}"#)]);
+}
+
+async fn answers_come_in_the_order_of_the_changes_also_for_one_document_twice(subject: &dyn Subject) {
+    subject.put("a", None, "1").await;
+    subject.put("b", None, "2").await;
+    let found = fetch(subject, &[("b", ""), ("nobody", ""), ("a", ""), ("b", "")]).await;
+    assert_eq!(found, [present("2"), Document::Missing, present("1"), present("2")]);
+}
+
+async fn an_empty_batch_has_no_answers(subject: &dyn Subject) {
+    assert_eq!(fetch(subject, &[]).await, []);
+}
+
+async fn many_documents_are_found_at_once(subject: &dyn Subject) {
+    let ids: Vec<String> = (0..1201).map(|number| format!("id-{number}")).collect();
+    for id in &ids {
+        subject.put(id, None, id).await;
+    }
+    let changes: Vec<Arc<Change>> = ids.iter().map(|id| subject.change(id, "")).collect();
+    let found = subject.store().fetch(&changes).await.unwrap();
+    let expected: Vec<Document> = ids.iter().map(|id| Document::Present(Bytes::from(id.clone()))).collect();
+    assert!(found == expected);
+}
+
+async fn unusual_ids_and_texts_survive(subject: &dyn Subject) {
+    for id in ["12", "0012", "स्वास्थ्य", "it's -- ?1 (:ids)", "😀"] {
+        subject.put(id, None, &format!("{{\"text\":\"{id}\"}}")).await;
+        let expected = Document::Present(Bytes::from(format!("{{\"text\":\"{id}\"}}")));
+        assert_eq!(fetch(subject, &[(id, "")]).await, [expected]);
+    }
+}
+
+/// Acceptance case 33.
+async fn an_older_revision_than_announced_is_stale(subject: &dyn Subject) {
+    if !subject.has_revisions() {
+        return;
+    }
+    subject.put("a", Some("3-me"), "{}").await;
+    let changes = ["mismatched", "4-me", "3-me", "2-me"].map(|revision| format!(r#","document_rev":"{revision}""#));
+    let changes: Vec<(&str, &str)> = changes.iter().map(|more| ("a", more.as_str())).collect();
+    let found = fetch(subject, &changes).await;
+    assert_eq!(found, [Document::Stale, Document::Stale, present("{}"), present("{}")]);
+}
+
+macro_rules! contract {
+    ($adapter:ident, $subject:expr) => {
+        contract!($adapter, $subject; [
+            what_was_saved_is_found
+            what_the_store_never_heard_of_is_missing_and_no_error
+            what_is_gone_is_deleted
+            a_softly_deleted_document_is_present
+            answers_come_in_the_order_of_the_changes_also_for_one_document_twice
+            an_empty_batch_has_no_answers
+            many_documents_are_found_at_once
+            unusual_ids_and_texts_survive
+            an_older_revision_than_announced_is_stale
+        ]);
+    };
+    ($adapter:ident, $subject:expr; [$($case:ident)*]) => {
+        mod $adapter {
+            $(#[tokio::test]
+            async fn $case() {
+                super::$case(&$subject.await).await;
+            })*
+        }
+    };
+}
+
+contract!(memory, super::memory());
+contract!(inline, super::inline());
+contract!(sql, super::sql());
+
+async fn memory() -> MemoryDocuments {
+    MemoryDocuments::default()
+}
+
+#[async_trait]
+impl Subject for MemoryDocuments {
+    async fn put(&self, id: &str, revision: Option<&str>, document: &str) {
+        let (key, document) = (DocumentKey::new(SOURCE, id), document.to_owned());
+        match revision {
+            Some(revision) => self.put_revision(key, revision, document),
+            None => MemoryDocuments::put(self, key, document),
+        }
+    }
+
+    async fn delete(&self, id: &str) {
+        MemoryDocuments::delete(self, DocumentKey::new(SOURCE, id));
+    }
+
+    fn store(&self) -> &dyn DocumentStore {
+        self
+    }
+}
+
+/// The documents stand in the changes: the subject puts them there.
+struct Inline {
+    documents: Mutex<Vec<(String, Bytes)>>,
+}
+
+async fn inline() -> Inline {
+    Inline { documents: Mutex::new(Vec::new()) }
+}
+
+#[async_trait]
+impl Subject for Inline {
+    async fn put(&self, id: &str, _revision: Option<&str>, document: &str) {
+        self.documents.lock().unwrap().push((id.to_owned(), Bytes::copy_from_slice(document.as_bytes())));
+    }
+
+    async fn delete(&self, id: &str) {
+        self.documents.lock().unwrap().retain(|(candidate, _)| candidate != id);
+    }
+
+    fn store(&self) -> &dyn DocumentStore {
+        &InlineDocuments
+    }
+
+    fn change(&self, id: &str, more: &str) -> Arc<Change> {
+        let documents = self.documents.lock().unwrap();
+        let inline = documents.iter().rev().find(|(candidate, _)| candidate == id).map(|(_, bytes)| bytes.clone());
+        Arc::new(Change { inline, ..change(id, more).as_ref().clone() })
+    }
+
+    fn has_revisions(&self) -> bool {
+        false
+    }
+}
+
+struct Sql {
+    database: Database,
+    store: SqlDocuments,
+    _folder: tempfile::TempDir,
+}
+
+const QUERY: &str = "select id, document, revision, deleted from documents where id in (:ids)";
+
+async fn database() -> (Database, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(&format!("sqlite:{}", folder.path().join("documents.db").display())).await.unwrap();
+    create_documents_table(&database).await.unwrap();
+    (database, folder)
+}
+
+async fn sql() -> Sql {
+    let (database, folder) = database().await;
+    let store = SqlDocuments::new(&database, "forms", QUERY).await.unwrap();
+    Sql { database, store, _folder: folder }
+}
+
+#[async_trait]
+impl Subject for Sql {
+    async fn put(&self, id: &str, revision: Option<&str>, document: &str) {
+        let Database::Sqlite(sqlite) = &self.database;
+        sqlx::query("insert or replace into documents (id, source, document, revision) values (?1, ?2, ?3, ?4)")
+            .bind(id)
+            .bind(SOURCE)
+            .bind(document)
+            .bind(revision)
+            .execute(&sqlite.writer)
+            .await
+            .unwrap();
+    }
+
+    async fn delete(&self, id: &str) {
+        let Database::Sqlite(sqlite) = &self.database;
+        let query = sqlx::query("update documents set deleted = 1, document = null where id = ?1").bind(id);
+        query.execute(&sqlite.writer).await.unwrap();
+    }
+
+    fn store(&self) -> &dyn DocumentStore {
+        &self.store
+    }
+}
+
+/// What only a query can get wrong or be asked to do.
+mod queries {
+    use super::*;
+
+    async fn refusal(query: &str) -> String {
+        let (database, _folder) = database().await;
+        pillowtop::model::chain(&SqlDocuments::new(&database, "forms", query).await.unwrap_err())
+    }
+
+    #[tokio::test]
+    async fn a_query_that_cannot_work_is_refused_with_what_to_change() {
+        for (query, expected) in [
+            (
+                "select id, document from documents",
+                "document store forms: the query does not contain (:ids), which stands for the ids to fetch",
+            ),
+            (
+                "select id, source from documents where id in (:ids)",
+                "document store forms: the query selects id, source, but must select document",
+            ),
+            (
+                "select id, document from documents where id in (:ids) and source = ?2",
+                "document store forms: the query has parameters of its own; only (:ids) is filled in",
+            ),
+            (
+                "select id, document from nowhere where id in (:ids)",
+                "document store forms: the database refuses the query: error returned from database: (code: 1) \
+                 no such table: nowhere",
+            ),
+        ] {
+            assert_eq!(refusal(query).await, expected);
+        }
+        let update = refusal("update documents set deleted = 1 where id in (:ids) returning id, document").await;
+        assert!(update.starts_with("document store forms: the database refuses the query"), "{update}");
+    }
+
+    async fn fetch_by(setup: &[&'static str], query: &str, ids: &[&str]) -> Result<Vec<Document>, Outage> {
+        let (database, _folder) = database().await;
+        let Database::Sqlite(sqlite) = &database;
+        for statement in setup {
+            sqlx::query(*statement).execute(&sqlite.writer).await.unwrap();
+        }
+        let store = SqlDocuments::new(&database, "forms", query).await.unwrap();
+        store.fetch(&ids.iter().map(|id| change(id, "")).collect::<Vec<_>>()).await
+    }
+
+    #[tokio::test]
+    async fn integer_ids_are_matched_by_their_text_whatever_the_column_was_declared_as() {
+        for table in [
+            "create table ledgers (id integer primary key, document text)",
+            "create table ledgers (id, document text)",
+            "create table ledgers (id text primary key, document text)",
+        ] {
+            let setup = [table, "insert into ledgers values (12, 'twelve'), (7, 'seven')"];
+            let query = "select id, document from ledgers where id in ( :ids ) -- by number";
+            let found = fetch_by(&setup, query, &["7", "13", "12", "x"]).await.unwrap();
+            assert_eq!(found, [present("seven"), Document::Missing, present("twelve"), Document::Missing], "{table}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_row_without_document_is_missing_and_bytes_come_as_they_are() {
+        let setup = [
+            "insert into documents (id, source, document) values ('none', 's', null), ('blob', 's', x'00ff'), ('n', 's', 1)",
+        ];
+        let found = fetch_by(&setup, "select id, document from documents where id in (:ids)", &["none", "blob", "n"]);
+        let bytes = Document::Present(Bytes::from_static(&[0, 255]));
+        assert_eq!(found.await.unwrap(), [Document::Missing, bytes, present("1")]);
+    }
+
+    #[tokio::test]
+    async fn answers_that_cannot_be_told_apart_are_an_outage() {
+        let setup = ["insert into documents (id, source, document) values ('a', 's', '1')"];
+        let twice = "select d.id, d.document from documents d, (select 1 union select 2) where d.id in (:ids)";
+        let error = fetch_by(&setup, twice, &["a"]).await.unwrap_err().to_string();
+        assert_eq!(error, "the query of document store forms answers several rows for id a");
+        let text = "select id, document, 'no' as deleted from documents where id in (:ids)";
+        let error = fetch_by(&setup, text, &["a"]).await.unwrap_err();
+        assert_eq!(error.to_string(), "could not fetch documents of store forms");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_fails_knows_nothing_and_answers_again_later() {
+    let store = MemoryDocuments::default();
+    store.put(DocumentKey::new(SOURCE, "a"), "{}");
+    store.fail(1);
+    assert!(store.fetch(&[change("a", "")]).await.is_err());
+    assert_eq!(store.fetch(&[change("a", "")]).await.unwrap(), [present("{}")]);
+    assert_eq!(store.fetches().len(), 2);
+}
+
+#[tokio::test]
+async fn a_store_remembers_deletions_that_the_change_does_not_announce() {
+    let memory = memory().await;
+    Subject::delete(&memory, "a").await;
+    assert_eq!(fetch(&memory, &[("a", "")]).await, [Document::Deleted]);
+    let sql = sql().await;
+    sql.put("a", None, "{}").await;
+    Subject::delete(&sql, "a").await;
+    assert_eq!(fetch(&sql, &[("a", "")]).await, [Document::Deleted]);
+}
