@@ -1,0 +1,20 @@
+//! Makes documents of a search index from CommCare's forms and cases, or from any document as it is.
+//!
+//! The core is pure: a checked [`config::Config`] and a change in, an [`indexer::Action`] out. Unknown fields and the
+//! digits of numbers are passed on as they stand. It promises not to panic, whatever the document is.
+
+pub mod config;
+pub mod indexer;
+mod mapping;
+
+pub mod case;
+pub mod form;
+pub mod plain;
+
+mod case_block;
+mod date;
+mod geo;
+pub mod lookups;
+mod object;
+mod user_type;
+mod version_text;
