@@ -111,7 +111,7 @@ impl Walk {
         }
         let mut writer = Writer::new(out);
         for (name, value) in object.fields() {
-            let place = if name == "case" { Place::Case } else { Place::Elsewhere };
+            let place = if name.as_str() == "case" { Place::Case } else { Place::Elsewhere };
             let out = writer.name(name);
             if place == Place::Case || may_have_cases(value) {
                 self.value(value, place, depth, out)?;
@@ -149,11 +149,8 @@ fn block_edits(block: &Object<'_>) -> Edits<'static> {
         match block.get(name) {
             None => {}
             Some("\"\"") => edits.push((name, Edit::NULL)),
-            Some(value) => {
-                if !object::text(value).is_some_and(|text| is_date(&text)) {
-                    edits.push((name, Edit::Remove));
-                }
-            }
+            Some(value) if object::text(value).is_some_and(|text| is_date(&text)) => {}
+            Some(_) => edits.push((name, Edit::Remove)),
         }
     }
     for name in ["index", "attachment", "create", "update"] {

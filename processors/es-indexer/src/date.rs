@@ -65,7 +65,7 @@ impl Rest<'_> {
         if !self.literal(b':') {
             return true;
         }
-        if !self.digits(2).is_some_and(|second| second < 60) {
+        if self.digits(2).is_none_or(|second| second >= 60) {
             return false;
         }
         !self.literal(b'.') || {
@@ -80,7 +80,7 @@ impl Rest<'_> {
         if self.is_empty() || self.literal(b'Z') {
             return true;
         }
-        if !(self.literal(b'+') || self.literal(b'-')) || !self.digits(2).is_some_and(|hours| hours <= 18) {
+        if !(self.literal(b'+') || self.literal(b'-')) || self.digits(2).is_none_or(|hours| hours > 18) {
             return false;
         }
         let colon = self.literal(b':');

@@ -5,16 +5,17 @@
 
 pub mod config;
 pub mod indexer;
-mod mapping;
+pub mod mapping;
 
 pub mod case;
 pub mod form;
 pub mod plain;
 
-mod case_block;
-mod date;
-mod geo;
+pub mod case_block;
 pub mod lookups;
-mod object;
-mod user_type;
-mod version_text;
+pub mod user_type;
+
+pub mod date;
+pub mod geo;
+pub mod object;
+pub mod version_text;

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 /// The fields of an object, in order.
 #[derive(Debug)]
 pub struct Object<'a> {
-    fields: Vec<(Text<'a>, &'a str)>,
+    fields: Vec<(Name<'a>, &'a str)>,
     length: usize,
 }
 
@@ -50,8 +50,8 @@ impl<'a> Object<'a> {
     }
 
     /// The fields with their values, as often as they stand there.
-    pub fn fields(&self) -> impl Iterator<Item = (&Cow<'a, str>, &'a str)> {
-        self.fields.iter().map(|(name, value)| (&name.0, *value))
+    pub fn fields(&self) -> impl Iterator<Item = (&Name<'a>, &'a str)> {
+        self.fields.iter().map(|(name, value)| (name, *value))
     }
 
     /// Writes the object with its fields edited.
@@ -60,8 +60,8 @@ impl<'a> Object<'a> {
         out.reserve(self.length + added);
         let mut writer = Writer::new(out);
         let mut written = vec![false; edits.len()];
-        for (Text(name), value) in &self.fields {
-            match edits.iter().position(|(edited, _)| edited == name) {
+        for (name, value) in &self.fields {
+            match edits.iter().position(|(edited, _)| *edited == name.0) {
                 None => writer.name(name).push_str(value),
                 Some(position) => {
                     if let Edit::Set(value) = &edits[position].1
@@ -77,7 +77,7 @@ impl<'a> Object<'a> {
             if let Edit::Set(value) = edit
                 && !written
             {
-                writer.name(&Cow::Borrowed(*name)).push_str(value);
+                writer.name(&Name(Cow::Borrowed(name))).push_str(value);
             }
         }
         writer.end();
@@ -115,13 +115,13 @@ impl<'o> Writer<'o> {
         Self { out, first: true }
     }
 
-    /// Begins a field, whose value the caller writes next. A borrowed name must be free of escapes.
-    pub fn name(&mut self, name: &Cow<'_, str>) -> &mut String {
+    /// Begins a field, whose value the caller writes next.
+    pub fn name(&mut self, name: &Name<'_>) -> &mut String {
         if !self.first {
             self.out.push(',');
         }
         self.first = false;
-        match name {
+        match &name.0 {
             // What could be borrowed from the input had no escapes, so it needs none.
             Cow::Borrowed(name) => {
                 self.out.push('"');
@@ -165,23 +165,30 @@ pub fn items(json: &str) -> Result<Vec<&str>, serde_json::Error> {
     Ok(items.into_iter().map(RawValue::get).collect())
 }
 
-/// A text that is borrowed from the input where it has no escapes.
+/// The name of a field: borrowed from the input where it has no escapes.
 #[derive(Debug)]
-struct Text<'a>(Cow<'a, str>);
+pub struct Name<'a>(Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for Text<'de> {
+impl Name<'_> {
+    /// The name without escapes.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Name<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Reader;
         impl<'de> Visitor<'de> for Reader {
-            type Value = Text<'de>;
+            type Value = Name<'de>;
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a text")
+                formatter.write_str("the name of a field")
             }
             fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Borrowed(text)))
+                Ok(Name(Cow::Borrowed(text)))
             }
             fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
+                Ok(Name(Cow::Owned(text.to_owned())))
             }
         }
         deserializer.deserialize_str(Reader)
@@ -199,7 +206,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 // Forms and cases have 20 to 40 fields; growing from nothing would copy them four times.
                 let mut fields = Vec::with_capacity(32);
-                while let Some(name) = map.next_key::<Text<'de>>()? {
+                while let Some(name) = map.next_key::<Name<'de>>()? {
                     fields.push((name, map.next_value::<&'de RawValue>()?.get()));
                 }
                 Ok(Object { fields, length: 0 })
