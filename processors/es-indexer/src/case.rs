@@ -27,7 +27,7 @@ pub enum FormFields {
 }
 
 /// The document for the index.
-pub fn transform(case: &Object<'_>, time: &str, settings: &Settings, lookups: &mut Lookups<'_>) -> String {
+pub fn transform(case: &Object<'_>, time: &str, settings: &Settings, lookups: &mut Lookups<'_, '_>) -> String {
     let owner = case.get("owner_id").filter(|owner| !object::is_empty(Some(owner)));
     let owner_or_user = owner.or_else(|| case.get("user_id"));
     let owner_type = user_type(owner_or_user, settings.user_lookup.as_deref(), lookups);
@@ -52,6 +52,7 @@ pub fn transform(case: &Object<'_>, time: &str, settings: &Settings, lookups: &m
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lookups::nothing;
 
     const TIME: &str = "2026-02-03T10:00:00.123456Z";
 
@@ -60,7 +61,7 @@ mod tests {
     }
 
     fn check(case: &str, expected: &str) {
-        let document = transform(&Object::parse(case).unwrap(), TIME, &settings(), &mut Lookups::new(&[]));
+        let document = transform(&Object::parse(case).unwrap(), TIME, &settings(), &mut Lookups::new(&nothing));
         assert_eq!(document, expected.replace("TIME", TIME));
     }
 
@@ -69,7 +70,7 @@ mod tests {
         // Acceptance case 92.
         for owner in ["", r#""owner_id":"","#, r#""owner_id":null,"#] {
             let case = format!(r#"{{{owner}"user_id":"demo_user","backend_id":"x"}}"#);
-            let document = transform(&Object::parse(&case).unwrap(), TIME, &settings(), &mut Lookups::new(&[]));
+            let document = transform(&Object::parse(&case).unwrap(), TIME, &settings(), &mut Lookups::new(&nothing));
             let document: serde_json::Value = serde_json::from_str(&document).unwrap();
             assert_eq!(document["owner_id"], "demo_user", "{case}");
             assert_eq!(document["owner_type"], "demo", "{case}");
@@ -93,7 +94,7 @@ mod tests {
     fn the_fields_about_forms_can_be_dropped() {
         let case = Object::parse(r#"{"owner_id":"o","backend_id":"b","actions":[{"a":1}],"x":[1]}"#).unwrap();
         let settings = Settings { form_fields: FormFields::Drop, ..settings() };
-        let document = transform(&case, "T", &settings, &mut Lookups::new(&[]));
+        let document = transform(&case, "T", &settings, &mut Lookups::new(&nothing));
         assert_eq!(
             document,
             r#"{"owner_id":"o","backend_id":"b","actions":[],"x":[1],"owner_type":"unknown","inserted_at":"T","xform_ids":[]}"#

@@ -46,7 +46,7 @@ pub fn transform(
     document: &Object<'_>,
     time: &str,
     settings: &Settings,
-    lookups: &mut Lookups<'_>,
+    lookups: &mut Lookups<'_, '_>,
 ) -> Result<String, WalkError> {
     let rewritten = case_block::rewrite(document.get("form").unwrap_or("null"))?;
     let form = Object::parse(&rewritten.form).ok();
@@ -81,7 +81,7 @@ fn meta_edits(
     meta: &Object<'_>,
     document: &Object<'_>,
     settings: &Settings,
-    lookups: &mut Lookups<'_>,
+    lookups: &mut Lookups<'_, '_>,
 ) -> Edits<'static> {
     let mut edits = Vec::with_capacity(6);
     for name in ["timeStart", "timeEnd"] {
@@ -110,7 +110,7 @@ fn meta_edits(
 }
 
 /// The version of the app's build that the form was filled in with, if that is a saved build of the same domain.
-fn version_of_build(document: &Object<'_>, settings: &Settings, lookups: &mut Lookups<'_>) -> Option<i32> {
+fn version_of_build(document: &Object<'_>, settings: &Settings, lookups: &mut Lookups<'_, '_>) -> Option<i32> {
     let id = document.text("build_id").filter(|id| !id.is_empty())?;
     let build = lookups.first(settings.build_lookup.as_deref()?, &id)?;
     let is_saved_build = !object::is_empty(build.get("copy_of"));
@@ -133,21 +133,21 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::lookups::{Found, Want};
+    use crate::lookups::{Find, Want, nothing};
 
     fn settings() -> Settings {
         Settings { backend_id: "sql".to_owned(), user_lookup: None, build_lookup: Some("build".to_owned()) }
     }
 
-    fn indexed_with(document: &Value, found: &[Found<'_>]) -> (Value, Vec<Want>) {
+    fn indexed_with(document: &Value, find: Find<'_, '_>) -> (Value, Vec<Want>) {
         let text = document.to_string();
-        let mut lookups = Lookups::new(found);
+        let mut lookups = Lookups::new(find);
         let out = transform(&Object::parse(&text).unwrap(), "T", &settings(), &mut lookups).unwrap();
         (serde_json::from_str(&out).unwrap(), lookups.into_wants())
     }
 
     fn indexed(document: &Value) -> Value {
-        indexed_with(document, &[]).0
+        indexed_with(document, &nothing).0
     }
 
     fn meta_of(meta: &Value) -> Value {
@@ -227,8 +227,8 @@ mod tests {
     fn the_version_of_the_build_wins_over_the_text_and_that_over_the_form() {
         let document = |version: Value, text: &str| json!({"domain": "d", "build_id": "b", "version": version, "form": {"meta": {"appVersion": text}}});
         let version = |build: &str, document: &Value| {
-            let found = [Found { lookup: "build", key: "b", documents: vec![build.as_bytes()] }];
-            indexed_with(document, &found).0["form"]["meta"]["app_build_version"].clone()
+            let builds = [build.as_bytes().to_vec()];
+            indexed_with(document, &|lookup, key| ((lookup, key) == ("build", "b")).then_some(&builds)).0["form"]["meta"]["app_build_version"].clone()
         };
         let saved = r#"{"copy_of":"app","domain":"d","version":7}"#;
         assert_eq!(version(saved, &document(json!("2"), "CommCare App v65.")), 7);
@@ -251,7 +251,7 @@ mod tests {
     fn the_build_and_the_user_are_wanted_once_each_in_one_round() {
         let document = json!({"domain": "d", "build_id": "b", "form": {"meta": {"userID": "u"}}});
         let settings = Settings { user_lookup: Some("user".to_owned()), ..settings() };
-        let mut lookups = Lookups::new(&[]);
+        let mut lookups = Lookups::new(&nothing);
         transform(&Object::parse(&document.to_string()).unwrap(), "T", &settings, &mut lookups).unwrap();
         let wants: Vec<_> = lookups.into_wants().into_iter().map(|want| (want.lookup, want.key)).collect();
         assert_eq!(wants, [("user".to_owned(), "u".to_owned()), ("build".to_owned(), "b".to_owned())]);

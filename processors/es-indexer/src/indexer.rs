@@ -1,13 +1,13 @@
 //! What happens to the index when a document changed.
 
 use crate::config::{Config, Profile};
-use crate::lookups::{Found, Lookups, Want};
+use crate::lookups::{Find, Lookups, Want};
 use crate::object::Object;
 use crate::{case, form};
 
 /// A change with its document.
-#[derive(Debug, Clone, Copy)]
-pub struct Change<'a> {
+#[derive(Clone, Copy)]
+pub struct Change<'f, 'a> {
     /// Whether the change says that the document is gone.
     pub deleted: bool,
     /// What the store says about it.
@@ -15,7 +15,7 @@ pub struct Change<'a> {
     /// When the batch closed, as RFC 3339.
     pub time: &'a str,
     /// What was looked up for it.
-    pub found: &'a [Found<'a>],
+    pub find: Find<'f, 'a>,
 }
 
 /// What the store says about a document.
@@ -59,7 +59,7 @@ pub enum Failure {
 ///
 /// # Errors
 /// When the change cannot be done.
-pub fn action(config: &Config, change: &Change<'_>) -> Result<Action, Failure> {
+pub fn action(config: &Config, change: &Change<'_, '_>) -> Result<Action, Failure> {
     let bytes = match change.document {
         Document::Present(bytes) => bytes,
         Document::Deleted => return Ok(Action::Delete),
@@ -83,7 +83,7 @@ pub fn action(config: &Config, change: &Change<'_>) -> Result<Action, Failure> {
     if document_is_deleted {
         return Ok(Action::Delete);
     }
-    let mut lookups = Lookups::new(change.found);
+    let mut lookups = Lookups::new(change.find);
     let indexed = match &config.profile {
         Profile::Form(settings) => form::transform(&document, change.time, settings, &mut lookups)
             .map_err(|error| Failure::InvalidInput(error.message()))?,
@@ -92,17 +92,6 @@ pub fn action(config: &Config, change: &Change<'_>) -> Result<Action, Failure> {
     };
     let wants = lookups.into_wants();
     Ok(if wants.is_empty() { Action::Index(indexed) } else { Action::Need(wants) })
-}
-
-impl Failure {
-    /// What is wrong, for people.
-    pub fn message(&self) -> &str {
-        match self {
-            Self::InvalidInput(message) => message,
-            Self::DocumentMissing => "the store has no such document",
-            Self::DocumentStale => "the store has an older document than the change announces",
-        }
-    }
 }
 
 /// Doc types that stand for a document that is gone.
@@ -117,11 +106,12 @@ fn invalid(error: &dyn std::error::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lookups::nothing;
 
     fn decide(profile: &str, deleted: bool, document: Document<'_>) -> Result<Action, Failure> {
         let config = format!(r#"{{"profile": "{profile}", "index": "i"}}"#);
         let config = Config::parse(config.as_bytes()).unwrap();
-        action(&config, &Change { deleted, document, time: "T", found: &[] })
+        action(&config, &Change { deleted, document, time: "T", find: &nothing })
     }
 
     fn check(profile: &str, deleted: bool, document: &str, expected: &Result<Action, Failure>) {

@@ -19,3 +19,7 @@ pub mod date;
 pub mod geo;
 pub mod object;
 pub mod version_text;
+
+mod processor;
+
+pub use processor::EsIndexer;

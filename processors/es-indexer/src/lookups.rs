@@ -2,16 +2,8 @@
 
 use crate::object::Object;
 
-/// One answer of the host.
-#[derive(Debug, Clone)]
-pub struct Found<'a> {
-    /// The look-up, as the configuration names it.
-    pub lookup: &'a str,
-    /// The key that was asked for.
-    pub key: &'a str,
-    /// The documents that were found.
-    pub documents: Vec<&'a [u8]>,
-}
+/// What a look-up found for a key; none when that was not asked for yet.
+pub type Find<'f, 'a> = &'f dyn Fn(&str, &str) -> Option<&'a [Vec<u8>]>;
 
 /// Something that the host should find before the change can be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,22 +15,21 @@ pub struct Want {
 }
 
 /// Reads answers, and gathers the questions that have none, so that one round is enough for all of them.
-#[derive(Debug)]
-pub struct Lookups<'a> {
-    found: &'a [Found<'a>],
+pub struct Lookups<'f, 'a> {
+    find: Find<'f, 'a>,
     wants: Vec<Want>,
 }
 
-impl<'a> Lookups<'a> {
+impl<'f, 'a> Lookups<'f, 'a> {
     /// With the answers that came with the change.
-    pub fn new(found: &'a [Found<'a>]) -> Self {
-        Self { found, wants: Vec::new() }
+    pub fn new(find: Find<'f, 'a>) -> Self {
+        Self { find, wants: Vec::new() }
     }
 
     /// The first document found; none when there is no such document, it cannot be read, or it was not asked for yet.
     pub fn first(&mut self, lookup: &str, key: &str) -> Option<Object<'a>> {
-        if let Some(found) = self.found.iter().find(|found| found.lookup == lookup && found.key == key) {
-            let document = std::str::from_utf8(found.documents.first()?).ok()?;
+        if let Some(documents) = (self.find)(lookup, key) {
+            let document = std::str::from_utf8(documents.first()?).ok()?;
             return Object::parse(document).ok();
         }
         let want = Want { lookup: lookup.to_owned(), key: key.to_owned() };
@@ -52,4 +43,9 @@ impl<'a> Lookups<'a> {
     pub fn into_wants(self) -> Vec<Want> {
         self.wants
     }
+}
+
+/// Finds nothing, because nothing was asked for yet.
+pub fn nothing<'a>(_lookup: &str, _key: &str) -> Option<&'a [Vec<u8>]> {
+    None
 }

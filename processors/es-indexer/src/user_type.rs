@@ -10,7 +10,7 @@ const UNKNOWN: &str = "unknown";
 
 /// `system`, `demo` and `supply` by the id alone; `web` or `mobile` by the user's document, where the look-up for it is
 /// configured; else `unknown`. `id` is the JSON of a field.
-pub fn user_type(id: Option<&str>, lookup: Option<&str>, lookups: &mut Lookups<'_>) -> &'static str {
+pub fn user_type(id: Option<&str>, lookup: Option<&str>, lookups: &mut Lookups<'_, '_>) -> &'static str {
     let Some(id) = id.and_then(object::text) else {
         return UNKNOWN;
     };
@@ -36,19 +36,23 @@ fn type_of(user: &Object<'_>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lookups::{Found, Want};
+    use crate::lookups::{Want, nothing};
 
     fn check(id: &str, expected: &str) {
         let json = serde_json::Value::from(id).to_string();
-        let found = [
+        let users = [
             ("u-web", r#"{"doc_type":"WebUser"}"#),
             ("u-mobile", r#"{"doc_type":"CommCareUser"}"#),
             ("u-gone", r#"{"doc_type":"CommCareUser-Deleted"}"#),
             ("u-odd", r#"{"doc_type":7}"#),
             ("u-broken", "{"),
         ]
-        .map(|(key, user)| Found { lookup: "user", key, documents: vec![user.as_bytes()] });
-        assert_eq!(user_type(Some(&json), Some("user"), &mut Lookups::new(&found)), expected, "{id}");
+        .map(|(id, user)| (id, [user.as_bytes().to_vec()]));
+        let find = |lookup: &str, id: &str| {
+            assert_eq!(lookup, "user");
+            Some(users.iter().find(|user| user.0 == id).map_or(&[][..], |user| &user.1))
+        };
+        assert_eq!(user_type(Some(&json), Some("user"), &mut Lookups::new(&find)), expected, "{id}");
     }
 
     #[test]
@@ -62,6 +66,7 @@ mod tests {
             ("u-gone", "mobile"),
             ("u-odd", "unknown"),
             ("u-broken", "unknown"),
+            ("u-nobody", "unknown"),
             ("", "unknown"),
         ] {
             check(id, expected);
@@ -70,7 +75,7 @@ mod tests {
 
     #[test]
     fn without_the_look_up_other_ids_are_unknown() {
-        let mut lookups = Lookups::new(&[]);
+        let mut lookups = Lookups::new(&nothing);
         assert_eq!(user_type(Some("\"u-web\""), None, &mut lookups), "unknown");
         assert_eq!(user_type(Some("12"), Some("user"), &mut lookups), "unknown");
         assert_eq!(user_type(None, Some("user"), &mut lookups), "unknown");
@@ -79,7 +84,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_is_wanted() {
-        let mut lookups = Lookups::new(&[]);
+        let mut lookups = Lookups::new(&nothing);
         user_type(Some("\"u-1\""), Some("user"), &mut lookups);
         assert_eq!(lookups.into_wants(), [Want { lookup: "user".to_owned(), key: "u-1".to_owned() }]);
     }

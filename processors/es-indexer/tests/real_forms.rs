@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use es_indexer::config::Config;
 use es_indexer::indexer::{Action, Change, Document, action};
+use es_indexer::lookups::nothing;
 use serde_json::{Value, json};
 
 #[test]
@@ -33,7 +34,7 @@ fn real_forms_are_indexed() {
 
 fn check(config: &Config, name: &str, document: &Value) {
     let text = document.to_string();
-    let change = Change { deleted: false, document: Document::Present(text.as_bytes()), time: "T", found: &[] };
+    let change = Change { deleted: false, document: Document::Present(text.as_bytes()), time: "T", find: &nothing };
     let Ok(Action::Index(indexed)) = action(config, &change) else { panic!("{name} was not indexed") };
     let mut indexed: Value = serde_json::from_str(&indexed).unwrap();
     assert_eq!(indexed["user_type"], "unknown", "{name}");
