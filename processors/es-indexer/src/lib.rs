@@ -1,0 +1,25 @@
+//! Makes documents of a search index from CommCare's forms and cases, or from any document as it is.
+//!
+//! The core is pure: a checked [`config::Config`] and a change in, an [`indexer::Action`] out. Unknown fields and the
+//! digits of numbers are passed on as they stand. It promises not to panic, whatever the document is.
+
+pub mod config;
+pub mod indexer;
+pub mod mapping;
+
+pub mod case;
+pub mod form;
+pub mod plain;
+
+pub mod case_block;
+pub mod lookups;
+pub mod user_type;
+
+pub mod date;
+pub mod geo;
+pub mod object;
+pub mod version_text;
+
+mod processor;
+
+pub use processor::EsIndexer;

@@ -1,0 +1,53 @@
+//! The indexer as a processor of pillowtop: what the host says becomes the core's words, and the other way round.
+
+use pillowtop_sdk::{Absence, Answer, Batch, Change, Description, Error, Index, Problem, Processor, Write};
+
+use crate::config::Config;
+use crate::indexer::{self, Action, Document, Failure};
+
+/// Keeps one index up to date.
+#[derive(Debug)]
+pub struct EsIndexer {
+    config: Config,
+}
+
+impl Processor for EsIndexer {
+    fn configure(config: pillowtop_sdk::Config<'_>) -> Result<(Self, Description), Vec<Problem>> {
+        let config = Config::parse(config.bytes()).map_err(|problems| {
+            problems.into_iter().map(|problem| Problem::new(problem.path, problem.message)).collect::<Vec<_>>()
+        })?;
+        let index = Index::new(&config.index, config.mapping().as_bytes());
+        let description = config.lookups().into_iter().fold(Description::new().index(index), Description::lookup);
+        Ok((Self { config }, description))
+    }
+
+    fn process(&mut self, batch: &Batch<'_>, change: &Change<'_>) -> Result<Answer, Error> {
+        let document = match change.document() {
+            Ok(bytes) => Document::Present(bytes),
+            Err(Absence::Deleted) => Document::Deleted,
+            Err(Absence::Missing) => Document::Missing,
+            Err(Absence::Stale) => Document::Stale,
+        };
+        let find = |lookup: &str, key: &str| change.found(lookup, key);
+        let change = indexer::Change { deleted: change.is_deleted(), document, time: batch.time(), find: &find };
+        let index = self.config.index.as_str();
+        Ok(match indexer::action(&self.config, &change)? {
+            Action::Skip(reason) => Answer::skip(reason),
+            Action::Index(document) => Answer::write(Write::index_json(index, document.into_bytes())),
+            Action::Delete => Answer::write(Write::delete(index)),
+            Action::Need(wants) => Answer::need(wants.into_iter().map(|want| (want.lookup, want.key))),
+        })
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::InvalidInput(message) => Self::invalid_input(message),
+            Failure::DocumentMissing => Absence::Missing.into(),
+            Failure::DocumentStale => Absence::Stale.into(),
+        }
+    }
+}
+
+pillowtop_sdk::export_processor!(EsIndexer);
