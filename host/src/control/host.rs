@@ -104,12 +104,15 @@ impl Host {
     /// When the settings are wrong or the checkpoint database cannot be opened.
     pub async fn open(options: Options) -> Result<Self, Error> {
         let texts = scan::texts(&options.settings, &options.pipelines);
-        let loaded = load::load(&options.settings, &texts)?;
-        let resources = Resources::open(&options.settings, &loaded.settings).await.map_err(Error::Resources)?;
+        let loaded = load::load(&options.settings, &texts);
+        let Some(settings) = loaded.settings else {
+            return Err(Error::Problems(loaded.problems.iter().map(ToString::to_string).collect()));
+        };
+        let resources = Resources::open(&settings).await.map_err(Error::Resources)?;
         let id = format!("{}-{}", rustix::process::getpid().as_raw_nonzero(), uuid::Uuid::new_v4().simple());
         Ok(Self {
             settings_text: texts.settings.clone(),
-            settings: loaded.settings,
+            settings,
             resources: Arc::new(resources),
             watch: Watch::new(),
             modules: Modules::default(),
@@ -195,24 +198,17 @@ impl Host {
     /// Plans from what runs to what is on disk, and begins each step. Steps that take time go on beside.
     fn reconcile(&mut self) {
         let texts = scan::texts(&self.options.settings, &self.options.pipelines);
-        let loaded = match load::load(&self.options.settings, &texts) {
-            Ok(loaded) => loaded,
-            Err(error) => {
-                self.say_once(format!("settings are not usable, what runs goes on: {}", chain(&error)));
-                self.watch.follow(self.files(&texts, &[]).iter().map(PathBuf::as_path));
-                return;
-            }
-        };
+        let loaded = load::load(&self.options.settings, &texts);
         for problem in &loaded.problems {
             self.say_once(problem.to_string());
         }
         if self.settings_text != texts.settings {
             self.settings_text.clone_from(&texts.settings);
-            if loaded.settings != self.settings {
+            if loaded.settings.as_ref().is_some_and(|settings| *settings != self.settings) {
                 self.say_once("changed settings take effect when the host starts again".to_owned());
             }
         }
-        let broken: BTreeSet<PathBuf> = loaded.problems.iter().map(|problem| problem.file.clone()).collect();
+        let broken: BTreeSet<PathBuf> = loaded.broken.iter().map(|broken| broken.file.clone()).collect();
         let mut wanted = BTreeMap::new();
         let mut manifests = BTreeMap::new();
         for manifest in loaded.manifests {
@@ -223,8 +219,8 @@ impl Host {
             wanted.insert(name.clone(), self.shape(&manifest));
             manifests.insert(name, manifest);
         }
-        let all: Vec<&Manifest> = manifests.values().collect();
-        let files = self.files(&texts, &all);
+        let mut files = self.files(&texts, manifests.values());
+        files.extend(loaded.files);
         self.watch.follow(files.iter().map(PathBuf::as_path));
 
         let running = self.running.iter().map(|(name, running)| (name.clone(), running.shape.clone())).collect();
@@ -311,7 +307,7 @@ impl Host {
             }
         };
         let paused = match self.resources.checkpoints.is_paused(&name).await {
-            Ok(paused) => paused || manifest.is_paused(),
+            Ok(paused) => paused || manifest.pillow().paused,
             Err(outage) => {
                 self.unstarted.insert(name, chain(&outage));
                 return;
@@ -337,28 +333,26 @@ impl Host {
 
     /// What the pillow is made of, in two numbers.
     fn shape(&mut self, manifest: &Manifest) -> Shape {
+        let pillow = manifest.pillow();
         let mut processors = DefaultHasher::new();
-        manifest.processors_fingerprint().hash(&mut processors);
-        for entry in manifest.processors() {
-            match self.modules.digest(entry.module()) {
+        manifest.fingerprint().hash(&mut processors);
+        for entry in &pillow.processors {
+            match self.modules.digest(&entry.module) {
                 Ok(digest) => digest.hash(&mut processors),
                 // A module that is not there is a state of its own: the build says so, and is tried when it appears.
                 Err(error) => error.kind().hash(&mut processors),
             }
         }
-        Shape {
-            file: manifest.file().to_path_buf(),
-            frame: manifest.frame_fingerprint(),
-            processors: processors.finish(),
-        }
+        Shape { file: manifest.file().to_path_buf(), pillow: pillow.clone(), processors: processors.finish() }
     }
 
     /// Every file that matters.
-    fn files(&self, texts: &scan::Texts, manifests: &[&Manifest]) -> Vec<PathBuf> {
-        let mut files = vec![self.options.settings.clone(), self.options.pipelines.join("manifests")];
+    fn files<'a>(&self, texts: &scan::Texts, manifests: impl Iterator<Item = &'a Manifest>) -> Vec<PathBuf> {
+        // A name in the folder stands for the folder, which is watched also when it is empty.
+        let mut files = vec![self.options.settings.clone(), self.options.pipelines.join("any.toml")];
         files.extend(texts.manifests.iter().map(|(file, _)| file.clone()));
         for manifest in manifests {
-            files.extend(manifest.processors().iter().map(|entry| entry.module().to_path_buf()));
+            files.extend(manifest.pillow().processors.iter().map(|entry| entry.module.clone()));
         }
         files
     }

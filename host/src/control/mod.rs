@@ -21,9 +21,9 @@ use std::path::PathBuf;
 
 use crate::model::Outage;
 
-pub use assemble::Resources;
+pub use assemble::{Resources, search_folder};
 pub use host::{Host, HostEnd, Options};
-pub use load::{Loaded, load_files};
+pub use load::load_files;
 
 /// Why a host cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,14 @@ pub enum Error {
     #[error("could not read the settings {}", path.display())]
     Settings {
         /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The folder of the manifests, or one of them, cannot be read.
+    #[error("could not read {}", path.display())]
+    Pipelines {
+        /// Which.
         path: PathBuf,
         /// Why.
         source: std::io::Error,

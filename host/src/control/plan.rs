@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use crate::manifest::Pillow;
 use crate::model::PillowName;
 
 /// What a pillow is made of, as far as it decides between swapping and restarting.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Shape {
     /// The file that declares it.
     pub(super) file: PathBuf,
-    /// Everything but the processors: feed, documents, batches, and the settings that it uses. A change restarts.
-    pub(super) frame: u64,
-    /// The processors with their modules' digests and configuration. A change swaps.
+    /// What is declared. A change beyond the processors restarts.
+    pub(super) pillow: Pillow,
+    /// The declaration with the digests of its modules. A change swaps.
     pub(super) processors: u64,
 }
 
@@ -49,7 +50,7 @@ pub(super) fn plan(
         }
         match running.get(name) {
             None => actions.push(Action::Start(name.clone())),
-            Some(current) if current.frame != shape.frame => actions.push(Action::Restart(name.clone())),
+            Some(current) if !current.pillow.can_swap_to(&shape.pillow) => actions.push(Action::Restart(name.clone())),
             Some(current) if current.processors != shape.processors => actions.push(Action::Swap(name.clone())),
             Some(_) => {}
         }
@@ -59,7 +60,29 @@ pub(super) fn plan(
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+
     use super::*;
+    use crate::feed::{Limits, Start};
+    use crate::manifest::{Batches, DocumentsUse, Failures, FeedUse};
+    use crate::model::Collapse;
+
+    /// A pillow that reads `topic`.
+    fn pillow(topic: &str) -> Pillow {
+        Pillow {
+            name: PillowName::new("p"),
+            paused: false,
+            feed: FeedUse { from: "f".into(), topics: vec![topic.into()], start: Start::Earliest },
+            documents: DocumentsUse { default: "d".into(), sources: BTreeMap::new() },
+            collapse: Collapse::ByDocument,
+            batch: Batches {
+                limits: Limits { count: NonZeroUsize::MIN, bytes: NonZeroUsize::MIN },
+                in_flight: NonZeroUsize::MIN,
+            },
+            failures: Failures { halt_above: 0.5, window: NonZeroUsize::MIN, minimum: NonZeroUsize::MIN },
+            processors: Vec::new(),
+        }
+    }
 
     fn shapes(text: &str) -> BTreeMap<PillowName, Shape> {
         let shape = |word: &str| {
@@ -67,7 +90,7 @@ mod tests {
             let (frame, processors) = numbers.split_once('/').unwrap();
             let shape = Shape {
                 file: PathBuf::from(format!("{name}.toml")),
-                frame: frame.parse().unwrap(),
+                pillow: pillow(frame),
                 processors: processors.parse().unwrap(),
             };
             (PillowName::new(name), shape)

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::manifest::{Manifest, ProcessorEntry};
-use crate::model::{Outage, ProcessorName, timestamp_text};
+use crate::manifest::{Manifest, Processor as ProcessorEntry};
+use crate::model::{Outage, timestamp_text};
 use crate::pipeline::{Generation, LookupStores, Stage};
 use crate::processor::{Processor, StartError, wasm};
 use crate::sink::{PrepareError, Sink};
@@ -97,7 +97,7 @@ pub(super) async fn build(
     resources: &Resources,
 ) -> Result<Generation, BuildError> {
     let mut loaded = Vec::new();
-    for entry in manifest.processors() {
+    for entry in &manifest.pillow().processors {
         loaded.push((entry, load(manifest, entry, resources).await?));
     }
     let mut stages = Vec::new();
@@ -112,22 +112,23 @@ async fn load(
     entry: &ProcessorEntry,
     resources: &Resources,
 ) -> Result<Arc<dyn Processor>, BuildError> {
-    let request = wasm::Request {
-        path: entry.module().to_path_buf(),
-        pillow: manifest.name().to_string(),
-        processor: entry.name().to_string(),
-        grants: wasm::Grants {
-            log: entry.grants_log(),
-            lookups: entry.lookups().keys().map(ToString::to_string).collect(),
-        },
-        config: entry.config().to_string(),
-        limits: resources.limits,
+    let path = entry.module.clone();
+    let names = wasm::Names { pillow: manifest.name().clone(), processor: entry.name.clone() };
+    let grants = wasm::Grants {
+        log: entry.may_log,
+        lookups: entry.lookups.keys().map(ToString::to_string).collect(),
     };
+    let config = entry.config.json().as_bytes().to_vec();
+    let limits = resources.limits.clone();
     let (engine, cache) = (resources.engine.clone(), resources.cache.clone());
-    let loaded = tokio::task::spawn_blocking(move || wasm::load(&engine, &cache, &request)).await;
+    let loaded = tokio::task::spawn_blocking(move || {
+        let source = wasm::Source { path: &path, bytes: None, names, grants, config, limits };
+        wasm::load(&engine, source, Some(&cache))
+    })
+    .await;
     match loaded {
         Ok(Ok(processor)) => Ok(Arc::new(processor)),
-        Ok(Err(source)) => Err(BuildError::Processor { processor: entry.name().to_string(), source }),
+        Ok(Err(source)) => Err(BuildError::Processor { processor: entry.name.to_string(), source }),
         Err(error) => Err(BuildError::Loader(error.to_string())),
     }
 }
@@ -137,9 +138,9 @@ async fn prepare(
     processor: Arc<dyn Processor>,
     resources: &Resources,
 ) -> Result<Stage, BuildError> {
-    let name = entry.name().to_string();
+    let name = entry.name.to_string();
     let description = processor.description();
-    if let Some(lookup) = description.lookups.iter().find(|lookup| !entry.lookups().contains_key(lookup.as_str())) {
+    if let Some(lookup) = description.lookups.iter().find(|lookup| !entry.lookups.contains_key(lookup.as_str())) {
         return Err(BuildError::NotGranted { processor: name, lookup: lookup.clone() });
     }
     for (names, kind) in [(&description.topics, "topics"), (&description.caches, "caches")] {
@@ -149,8 +150,8 @@ async fn prepare(
     }
     let tables: Vec<&str> = description.tables.iter().map(|table| table.name.as_str()).collect();
     let indices: Vec<&str> = description.indices.iter().map(|index| index.name.as_str()).collect();
-    let table_sink = sink(entry, resources, entry.tables(), &tables, "tables").await?;
-    let index_sink = sink(entry, resources, entry.indices(), &indices, "indices").await?;
+    let table_sink = sink(entry, resources, entry.tables.as_deref(), &tables, "tables").await?;
+    let index_sink = sink(entry, resources, entry.indices.as_deref(), &indices, "indices").await?;
     let refused = |source| BuildError::Refused { processor: name.clone(), source };
     if let Some(sink) = &table_sink {
         sink.prepare(&description.tables, &[]).await.map_err(refused)?;
@@ -159,12 +160,12 @@ async fn prepare(
         sink.prepare(&[], &description.indices).await.map_err(refused)?;
     }
     let mut stores = HashMap::new();
-    for (lookup, store) in entry.lookups() {
-        stores.insert(Arc::from(lookup.as_str()), resources.documents(store).await.map_err(BuildError::Resources)?);
+    for (lookup, store) in &entry.lookups {
+        stores.insert(Arc::clone(lookup), resources.documents(store).await.map_err(BuildError::Resources)?);
     }
     let lookups = Arc::new(LookupStores::new(stores));
     let workers = resources.workers.count();
-    Ok(Stage::new(ProcessorName::new(entry.name()), processor, lookups, table_sink, index_sink, workers))
+    Ok(Stage::new(entry.name.clone(), processor, lookups, table_sink, index_sink, workers))
 }
 
 /// The sink for the declared names; none when there are none.
@@ -180,7 +181,7 @@ async fn sink(
     }
     let Some(configured) = configured else {
         let what = format!("{key} {}", declared.join(", "));
-        return Err(BuildError::NoSink { processor: entry.name().to_string(), what, key });
+        return Err(BuildError::NoSink { processor: entry.name.to_string(), what, key });
     };
     resources.sink(configured).await.map(Some).map_err(BuildError::Resources)
 }

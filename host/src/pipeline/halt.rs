@@ -10,8 +10,10 @@ use crate::model::Failure;
 pub struct FailureLimit {
     /// The share of changes that may fail, from 0 to 1; above it the pillow halts.
     pub share: f64,
-    /// Over so many of the latest changes; fewer than a tenth of it prove nothing yet.
+    /// Over so many of the latest changes.
     pub window: usize,
+    /// Fewer changes than this prove nothing yet.
+    pub minimum: usize,
 }
 
 /// One reason and how often it was met.
@@ -45,7 +47,7 @@ impl FailureWindow {
             self.batches.pop_front();
         }
         let (seen, failed) = (self.changes(), self.failures());
-        if seen < self.least() || ratio(failed, seen) <= self.limit.share {
+        if seen < self.limit.minimum.max(1) || ratio(failed, seen) <= self.limit.share {
             return Ok(());
         }
         Err(most_frequent(self.batches.iter().flat_map(|(_, causes)| causes).cloned()))
@@ -60,18 +62,13 @@ impl FailureWindow {
 
     /// How many more failures the latest changes may have before they are too many.
     pub(super) fn allowance(&self) -> usize {
-        if self.changes() < self.least() {
+        if self.changes() < self.limit.minimum.max(1) {
             return usize::MAX;
         }
         let (most, failed) = (self.limit.share * float(self.changes()), float(self.failures()));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded by the window, above 0")]
         let allowance = (most - failed).max(0.0).floor() as usize;
         allowance
-    }
-
-    /// So many changes prove something.
-    fn least(&self) -> usize {
-        (self.limit.window / 10).max(1)
     }
 
     fn failures(&self) -> usize {
@@ -148,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_share_above_the_bound_halts_with_the_most_frequent_causes() {
-        let mut window = FailureWindow::new(FailureLimit { share: 0.2, window: 100 });
+        let mut window = FailureWindow::new(FailureLimit { share: 0.2, window: 100, minimum: 10 });
         assert_eq!(window.record(90, &failures(10, "no field #")), Ok(()));
         let causes = window.record(20, &failures(15, "bad date")).unwrap_err();
         let text: Vec<String> = causes.iter().map(Cause::to_string).collect();
@@ -157,7 +154,7 @@ mod tests {
 
     #[test]
     fn old_failures_leave_the_window() {
-        let mut window = FailureWindow::new(FailureLimit { share: 0.2, window: 100 });
+        let mut window = FailureWindow::new(FailureLimit { share: 0.2, window: 100, minimum: 10 });
         assert_eq!(window.record(100, &failures(20, "x")), Ok(()));
         assert_eq!(window.record(100, &[]), Ok(()));
         assert_eq!(window.record(100, &failures(20, "x")), Ok(()));
@@ -165,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_few_changes_prove_nothing() {
-        let mut window = FailureWindow::new(FailureLimit { share: 0.2, window: 100 });
+        let mut window = FailureWindow::new(FailureLimit { share: 0.2, window: 100, minimum: 10 });
         assert_eq!(window.record(5, &failures(5, "x")), Ok(()));
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::model::{
     Batch, Digest, Document, Failure, FailureId, FailureKind, Found, Item, Outage, Outcome, PartFailure, Resolved,
@@ -66,6 +67,8 @@ pub(super) struct Processed {
     pub(super) present: usize,
     /// Writes that went to sinks other than through the settle.
     pub(super) sent: usize,
+    /// Its place among the batches of the process, given back when it settled.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
 /// A write, by whom and for which change of the batch.
@@ -110,7 +113,7 @@ pub(super) async fn process(
     let items = Arc::new(items);
     let failures = batch.undecodable.iter().map(|entry| undecodable(&batch, entry)).collect();
     let mut processed =
-        Processed { batch, generation, writes: Vec::new(), failures, resolved: Vec::new(), skipped: 0, present, sent: 0 };
+        Processed { batch, generation, writes: Vec::new(), failures, resolved: Vec::new(), skipped: 0, present, sent: 0, permit: None };
 
     let only = processed.batch.only.clone();
     let runs = |stage: &Stage| only.as_ref().is_none_or(|name| *name == stage.name);

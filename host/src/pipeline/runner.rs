@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -65,6 +65,8 @@ pub struct Pillow {
     pub workers: Workers,
     /// Its bounds.
     pub tuning: Tuning,
+    /// Bounds the batches of all pillows of the process; one permit each from closed to settled.
+    pub in_flight: Arc<Semaphore>,
     /// The time.
     pub clock: Clock,
     /// What it says of itself.
@@ -458,6 +460,8 @@ impl Carrier {
             // An earlier batch that was given up drops its end, which is as good as having drawn.
             drop(before.await);
         }
+        // In the order of closing, so that a later batch never holds what an earlier one of its lane waits for.
+        let permit = Arc::clone(&self.pillow.in_flight).acquire_owned().await.ok()?;
         let mut backoff = Backoff::new(batch.changes.len() as u64 + 1);
         batch.version = loop {
             match self.pillow.checkpoints.draw_version().await {
@@ -477,8 +481,9 @@ impl Carrier {
             };
             let generation = Arc::clone(&self.generation);
             match process(batch, documents, generation, &self.pillow.workers).await {
-                Ok(processed) => {
+                Ok(mut processed) => {
                     self.pillow.status.goes_on();
+                    processed.permit = Some(permit);
                     return Some(processed);
                 }
                 Err((again, hindrance)) => {

@@ -1,0 +1,32 @@
+//! What most commands begin with: the settings, the manifests, the checkpoint database.
+
+use std::sync::Arc;
+
+use crate::checkpoint::CheckpointStore;
+use crate::checkpoint::sqlite::SqliteStore;
+use crate::control;
+use crate::manifest::{Manifest, Settings};
+use crate::model::Clock;
+use crate::sql::Database;
+
+use super::args::Arguments;
+
+pub(crate) struct Context {
+    pub(crate) settings: Settings,
+    pub(crate) manifests: Vec<Manifest>,
+    pub(crate) checkpoints: Arc<dyn CheckpointStore>,
+}
+
+impl Context {
+    /// Opens it. None when the settings are wrong: their problems have been printed.
+    pub(crate) async fn open(arguments: &Arguments) -> anyhow::Result<Option<Self>> {
+        let loaded = control::load_files(&arguments.settings, &arguments.pipelines)?;
+        let Some(settings) = loaded.settings else {
+            loaded.problems.iter().for_each(|problem| eprintln!("{problem}"));
+            return Ok(None);
+        };
+        let Database::Sqlite(sqlite) = Database::open(settings.main().url.reveal()).await?;
+        let checkpoints = Arc::new(SqliteStore::open(sqlite, Clock::System).await?);
+        Ok(Some(Self { settings, manifests: loaded.manifests, checkpoints }))
+    }
+}

@@ -1,0 +1,223 @@
+//! Makes adapters of settings and manifests: the only file that names them all.
+
+use std::collections::HashMap;
+use std::num::NonZeroU16;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, Semaphore};
+
+use crate::checkpoint::CheckpointStore;
+use crate::checkpoint::sqlite::SqliteStore;
+use crate::documents::DocumentStore;
+use crate::documents::inline::InlineDocuments;
+use crate::documents::sql::{QueryError, SqlDocuments};
+use crate::feed::{self, changelog, kafka};
+use crate::manifest::{Documents, Feed, MAIN, Manifest, Settings, Sink as SinkSettings};
+use crate::model::{Clock, Outage};
+use crate::pipeline::{FailureLimit, Fetcher, Pillow, Status, Tuning, Workers};
+use crate::processor::wasm;
+use crate::sink::Sink;
+use crate::sink::memory::MemorySink;
+use crate::sink::search::SearchSink;
+use crate::sink::sql::SqlSink;
+use crate::sql::Database;
+
+/// Everything that pillows share: opened when first needed, once.
+pub struct Resources {
+    /// Compiles and runs modules.
+    pub(super) engine: wasm::Engine,
+    /// Compiled code on disk.
+    pub(super) cache: wasm::Cache,
+    /// Bounds of processors.
+    pub(super) limits: wasm::Limits,
+    /// Call processors.
+    pub(super) workers: Workers,
+    /// Keeps progress.
+    pub(super) checkpoints: Arc<dyn CheckpointStore>,
+    settings: Settings,
+    /// Bounds the batches of all pillows.
+    in_flight: Arc<Semaphore>,
+    databases: Mutex<HashMap<Arc<str>, Database>>,
+    sources: Mutex<HashMap<Arc<str>, Arc<dyn feed::Source>>>,
+    stores: Mutex<HashMap<Arc<str>, Arc<dyn DocumentStore>>>,
+    sinks: Mutex<HashMap<Arc<str>, Arc<dyn Sink>>>,
+}
+
+impl Resources {
+    /// Opens the checkpoint database, the engine and the workers.
+    ///
+    /// # Errors
+    /// When one of them cannot be had.
+    pub async fn open(settings: &Settings) -> Result<Self, Outage> {
+        let main = Database::open(settings.main().url.reveal()).await?;
+        let Database::Sqlite(sqlite) = main.clone();
+        let checkpoints = Arc::new(SqliteStore::open(sqlite, Clock::System).await?);
+        let limits = settings.limits();
+        let workers = limits.workers.map_or_else(cores, |workers| workers.get());
+        Ok(Self {
+            engine: wasm::Engine::new().map_err(|error| Outage::new("could not start the WASM engine", error))?,
+            cache: wasm::Cache::open(&limits.module_cache)
+                .map_err(|error| Outage::new("could not open the module cache", error))?,
+            limits: wasm::Limits {
+                memory_bytes: limits.memory.get(),
+                memory_mark_bytes: limits.memory_mark.get(),
+                cpu: limits.cpu_deadline,
+                wall: limits.wall_limit,
+                ..wasm::Limits::default()
+            },
+            workers: Workers::start(workers)
+                .map_err(|error| Outage::new("could not start the threads that run processors", error))?,
+            checkpoints,
+            in_flight: Arc::new(Semaphore::new(limits.batches_in_flight.get().min(Semaphore::MAX_PERMITS))),
+            databases: Mutex::new(HashMap::from([(Arc::from(MAIN), main)])),
+            sources: Mutex::default(),
+            stores: Mutex::default(),
+            sinks: Mutex::default(),
+            settings: settings.clone(),
+        })
+    }
+
+    /// The checkpoint store.
+    pub fn checkpoints(&self) -> &Arc<dyn CheckpointStore> {
+        &self.checkpoints
+    }
+
+    /// A database of the settings.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub async fn database(&self, name: &str) -> Result<Database, Outage> {
+        let mut databases = self.databases.lock().await;
+        if let Some(database) = databases.get(name) {
+            return Ok(database.clone());
+        }
+        let settings = self.settings.databases().get(name).ok_or_else(|| unknown("database", name))?;
+        let database = Database::open(settings.url.reveal()).await?;
+        databases.insert(Arc::from(name), database.clone());
+        Ok(database)
+    }
+
+    /// What a pillow runs on, but for its processors.
+    pub(super) async fn pillow(&self, manifest: &Manifest) -> Result<Pillow, Outage> {
+        let declared = manifest.pillow();
+        let mut by_source = HashMap::new();
+        for (source, store) in &declared.documents.sources {
+            by_source.insert(Arc::clone(source), self.documents(store).await?);
+        }
+        Ok(Pillow {
+            name: declared.name.clone(),
+            source: self.source(&declared.feed.from).await?,
+            topics: declared.feed.topics.clone(),
+            start: declared.feed.start,
+            fetcher: Fetcher { default: self.documents(&declared.documents.default).await?, by_source },
+            checkpoints: Arc::clone(&self.checkpoints),
+            workers: self.workers.clone(),
+            tuning: Tuning {
+                limits: declared.batch.limits,
+                in_flight: declared.batch.in_flight.get(),
+                collapse: declared.collapse,
+                failures: FailureLimit {
+                    share: declared.failures.halt_above,
+                    window: declared.failures.window.get(),
+                    minimum: declared.failures.minimum.get(),
+                },
+            },
+            in_flight: Arc::clone(&self.in_flight),
+            clock: Clock::System,
+            status: Arc::new(Status::new(Clock::System.now())),
+        })
+    }
+
+    async fn source(&self, name: &str) -> Result<Arc<dyn feed::Source>, Outage> {
+        let mut sources = self.sources.lock().await;
+        if let Some(source) = sources.get(name) {
+            return Ok(Arc::clone(source));
+        }
+        let settings = self.settings.feeds().get(name).ok_or_else(|| unknown("feed", name))?;
+        let source: Arc<dyn feed::Source> = match settings {
+            Feed::Changelog { database, partitions } => {
+                let database = self.database(database).await?;
+                let partitions = NonZeroU16::try_from(*partitions).unwrap_or(NonZeroU16::MAX);
+                // So that an application can write into it before anything was published.
+                changelog::create_tables(&database, partitions).await?;
+                Arc::new(changelog::ChangelogSource::new(database))
+            }
+            Feed::Kafka { brokers, options } => {
+                let options =
+                    options.iter().map(|(key, value)| (key.clone(), value.reveal().to_owned())).collect();
+                Arc::new(kafka::KafkaSource { brokers: brokers.clone(), options })
+            }
+        };
+        sources.insert(Arc::from(name), Arc::clone(&source));
+        Ok(source)
+    }
+
+    /// A document store of the settings.
+    pub(super) async fn documents(&self, name: &str) -> Result<Arc<dyn DocumentStore>, Outage> {
+        let mut stores = self.stores.lock().await;
+        if let Some(store) = stores.get(name) {
+            return Ok(Arc::clone(store));
+        }
+        let settings = self.settings.documents().get(name).ok_or_else(|| unknown("document store", name))?;
+        let store: Arc<dyn DocumentStore> = match settings {
+            Documents::Inline => Arc::new(InlineDocuments),
+            Documents::Sql { database, query } => {
+                let database = self.database(database).await?;
+                let store = SqlDocuments::new(&database, name, query).await;
+                Arc::new(store.map_err(|error: QueryError| Outage::new("could not open a document store", error))?)
+            }
+        };
+        stores.insert(Arc::from(name), Arc::clone(&store));
+        Ok(store)
+    }
+
+    /// A sink of the settings.
+    pub(super) async fn sink(&self, name: &str) -> Result<Arc<dyn Sink>, Outage> {
+        let mut sinks = self.sinks.lock().await;
+        if let Some(sink) = sinks.get(name) {
+            return Ok(Arc::clone(sink));
+        }
+        let settings = self.settings.sinks().get(name).ok_or_else(|| unknown("sink", name))?;
+        let sink: Arc<dyn Sink> = match settings {
+            SinkSettings::Sql { database } => {
+                let beside_checkpoint = database.as_ref() == MAIN;
+                Arc::new(SqlSink::new(self.database(database).await?, beside_checkpoint))
+            }
+            SinkSettings::Search { folder } => Arc::new(SearchSink::open(folder)),
+            SinkSettings::Memory => Arc::new(MemorySink::new()),
+        };
+        sinks.insert(Arc::from(name), Arc::clone(&sink));
+        Ok(sink)
+    }
+}
+
+/// The folder of an embedded search sink; the only one when no name is given.
+///
+/// # Errors
+/// A sentence that says what there is instead.
+pub fn search_folder<'a>(settings: &'a Settings, name: Option<&str>) -> Result<&'a Path, String> {
+    let mut folders = settings.sinks().iter().filter_map(|(sink, settings)| match settings {
+        SinkSettings::Search { folder } => Some((sink.as_ref(), folder.as_path())),
+        SinkSettings::Sql { .. } | SinkSettings::Memory => None,
+    });
+    if let Some(name) = name {
+        let found = folders.find(|(sink, _)| *sink == name);
+        return found.map(|(_, folder)| folder).ok_or_else(|| format!("the settings define no search sink `{name}`"));
+    }
+    match (folders.next(), folders.next()) {
+        (Some((_, folder)), None) => Ok(folder),
+        (None, _) => Err("the settings define no sink of kind `search`".to_owned()),
+        (Some(_), Some(_)) => Err("the settings define several search sinks: choose one with --sink".to_owned()),
+    }
+}
+
+/// As many threads as cores; one when the system does not say.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// The manifest was checked against the settings, so this means that they changed in between.
+fn unknown(kind: &str, name: &str) -> Outage {
+    Outage { operation: format!("the settings define no {kind} `{name}`"), source: None }
+}
