@@ -45,12 +45,11 @@ struct Work<'a> {
     rows: Vec<CheckedRow<'a>>,
 }
 
-/// What is wrong with a write before a database has seen it.
-///
-/// # Errors
-/// The reason, with table and column.
-pub fn check(write: &RowWrite) -> Result<(), String> {
-    values::check(write).map(|_| ())
+/// What [`apply`] refuses without asking a database: rows that do not fit their tables.
+pub fn refusals(writes: &[RowWrite]) -> Vec<Refused> {
+    let mut refused: Vec<Refused> = by_table(writes).iter().flat_map(|table| prepare(table).1).collect();
+    refused.sort_by_key(|refused| refused.at);
+    refused
 }
 
 /// Applies `writes` inside of the caller's transaction. After an outage nothing of it may be committed.
@@ -334,3 +333,6 @@ impl Savepoint<'_, '_> {
         done.map(|_| ()).map_err(|error| error.into_outage(self.operation))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -305,3 +305,6 @@ async fn read_sqlite(connection: &mut SqliteConnection, table: &str) -> Result<O
     }
     Ok(Some(existing))
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,7 +24,7 @@ pub(super) async fn park(
             "insert into pillowtop_parked (pillow, processor, part, source, document, topic, partition_number,
                  position_first, position_second, position_token, kind, message, last_log, retry_helps, digest,
                  change, bytes, attempts, first_at, last_at)
-             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?19, ?19)
+             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?18, ?18)
              on conflict (pillow, processor, source, document, part) do update set
                  topic = excluded.topic, partition_number = excluded.partition_number,
                  position_first = excluded.position_first, position_second = excluded.position_second,
