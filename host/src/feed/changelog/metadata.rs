@@ -177,26 +177,29 @@ impl Metadata {
     }
 }
 
-/// The topic that documents of this type belong to; none when no rule says so. (The original then publishes to `meta`.)
-pub fn topic_of(document_type: &str, source: Option<SourceType>) -> Option<&'static str> {
-    const TOPICS: [&str; 14] = [
-        "case",
-        "case-sql",
-        "commcare-user",
-        "domain",
-        "form",
-        "form-sql",
-        "group",
-        "ledger",
-        "meta",
-        "sms",
-        "web-user",
-        "app",
-        "location",
-        "synclog-sql",
-    ];
+/// Every topic of the original.
+const TOPICS: [&str; 14] = [
+    "case",
+    "case-sql",
+    "commcare-user",
+    "domain",
+    "form",
+    "form-sql",
+    "group",
+    "ledger",
+    "meta",
+    "sms",
+    "web-user",
+    "app",
+    "location",
+    "synclog-sql",
+];
+
+/// The topic that documents of this type belong to: what the first rule says that knows the type, then the default,
+/// then `meta`.
+pub fn topic_of<'a>(document_type: &str, source: Option<SourceType>, default: Option<&'a str>) -> &'a str {
     let sql = source == Some(SourceType::Sql);
-    let topic = match document_type {
+    match document_type {
         "CommCareCase" | "CommCareCase-Deleted" => {
             if sql {
                 "case-sql"
@@ -219,9 +222,13 @@ pub fn topic_of(document_type: &str, source: Option<SourceType>) -> Option<&'sta
         "Application" | "RemoteApp" | "LinkedApplication" => "app",
         "Application-Deleted" | "RemoteApp-Deleted" | "LinkedApplication-Deleted" => "app",
         "Location" => "location",
-        other => return TOPICS.into_iter().find(|topic| *topic == other),
-    };
-    Some(topic)
+        other => topic_named(other).or(default).unwrap_or("meta"),
+    }
+}
+
+/// The topic of this name, if there is one.
+pub(super) fn topic_named(name: &str) -> Option<&'static str> {
+    TOPICS.into_iter().find(|topic| *topic == name)
 }
 
 fn is_form(document_type: &str) -> bool {
@@ -334,25 +341,27 @@ mod tests {
         // Acceptance case 17, and the other rules.
         let (couch, sql) = (Some(SourceType::Couch), Some(SourceType::Sql));
         for (document_type, source, topic) in [
-            ("CommCareCase", couch, Some("case")),
-            ("CommCareCase", None, Some("case")),
-            ("CommCareCase", sql, Some("case-sql")),
-            ("CommCareCase-Deleted", sql, Some("case-sql")),
-            ("XFormInstance", couch, Some("form")),
-            ("XFormInstance", None, Some("form")),
-            ("XFormInstance", sql, Some("form-sql")),
-            ("HQSubmission", sql, Some("form-sql")),
-            ("Domain-DUPLICATE", sql, Some("domain")),
-            ("CommCareUser-Deleted", sql, Some("commcare-user")),
-            ("WebUser", None, Some("web-user")),
-            ("Group", None, Some("group")),
-            ("SimplifiedSyncLog", sql, Some("synclog-sql")),
-            ("LinkedApplication-Deleted", None, Some("app")),
-            ("Location", sql, Some("location")),
-            ("sms", sql, Some("sms")),
-            ("Toggle", None, None),
+            ("CommCareCase", couch, "case"),
+            ("CommCareCase", None, "case"),
+            ("CommCareCase", sql, "case-sql"),
+            ("CommCareCase-Deleted", sql, "case-sql"),
+            ("XFormInstance", couch, "form"),
+            ("XFormInstance", None, "form"),
+            ("XFormInstance", sql, "form-sql"),
+            ("HQSubmission", sql, "form-sql"),
+            ("Domain-DUPLICATE", sql, "domain"),
+            ("CommCareUser-Deleted", sql, "commcare-user"),
+            ("WebUser", None, "web-user"),
+            ("Group", None, "group"),
+            ("SimplifiedSyncLog", sql, "synclog-sql"),
+            ("LinkedApplication-Deleted", None, "app"),
+            ("Location", sql, "location"),
+            ("sms", sql, "sms"),
+            ("Toggle", None, "meta"),
         ] {
-            assert_eq!(topic_of(document_type, source), topic, "{document_type} {source:?}");
+            assert_eq!(topic_of(document_type, source, None), topic, "{document_type} {source:?}");
         }
+        assert_eq!(topic_of("Toggle", sql, Some("visits")), "visits");
+        assert_eq!(topic_of("CommCareCase", sql, Some("visits")), "case-sql");
     }
 }

@@ -30,7 +30,7 @@ mod wake;
 
 pub use feed::{ChangelogFeed, ChangelogSource};
 pub use metadata::{Head, Metadata, MissingMetadata, SourceType, topic_of};
-//pub use publish::{LineError, PublishError, Published, publish};
+pub use publish::{LineError, PublishError, PublishOptions, Published, publish};
 pub use schema::{ChangeLog, create_documents_table, create_tables};
 
 use crate::model::Outage;

@@ -1,1 +1,514 @@
-//! To come.
+//! Publishes documents and changes from NDJSON lines, as an application would: each document and its change in one
+//! transaction.
+//!
+//! A line is one of
+//!
+//! - a document: an object with `_id` (or `id`) and `doc_type`. It replaces the one before it. Its topic follows from
+//!   its type, and its source has the topic's name.
+//! - a deletion: a document with `"_deleted": true`. The document goes, and a row stays that says so. Where the line
+//!   has no `doc_type`, the topic is that of the stored document.
+//! - a change message: an object with `document_id` and without `_id`. It is appended as it is, and no document is
+//!   touched. Its topic follows from its `document_type`, or is its `data_source_name`.
+//!
+//! Lines are written in chunks, each in one transaction: all of a chunk or nothing. A line that cannot be published
+//! ends it all; the error names the line and the last line that is published, so that the rest can be published after
+//! the mistake is mended. Publishing a line again is harmless: it is one more change of the same document.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, Lines};
+use tokio::time::timeout;
+
+use crate::model::{Change, Clock, DecodeError, Outage, Position};
+use crate::sql::{Database, Sqlite};
+
+use super::metadata::{Head, Metadata, MissingMetadata, SourceType, topic_named, topic_of};
+use super::outage;
+
+/// Most lines in one transaction: enough that the cost of a commit does not count, few enough that other writers do not
+/// wait long.
+const CHUNK_LINES: usize = 1000;
+
+/// Most bytes of lines in one transaction; a single longer line is written alone.
+const CHUNK_BYTES: usize = 4 << 20;
+
+/// How long a chunk that has a line waits for the next one: lines that are piped in as they happen are not held back.
+const CHUNK_AGE: Duration = Duration::from_millis(50);
+
+/// What was published.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Published {
+    /// The number of the last line that is published; empty lines count as lines.
+    pub through_line: u64,
+    /// Documents stored.
+    pub documents: u64,
+    /// Documents deleted.
+    pub deletions: u64,
+    /// Changes that came as such.
+    pub changes: u64,
+    /// Changes appended, by topic.
+    pub by_topic: BTreeMap<String, u64>,
+}
+
+/// How to publish.
+#[derive(Debug, Clone, Default)]
+pub struct PublishOptions {
+    /// The time that stands in the changes.
+    pub clock: Clock,
+    /// The topic of documents whose type has none of its own; `meta` where this is none.
+    pub default_topic: Option<String>,
+}
+
+/// Why publishing ended early. Everything before is published, and stays so.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// A line cannot be published.
+    #[error("line {line} cannot be published ({})", published_text(*.through_line))]
+    Line {
+        /// Which line, from 1.
+        line: u64,
+        /// The last line that is published.
+        through_line: u64,
+        /// What is wrong.
+        source: LineError,
+    },
+    /// The lines cannot be read.
+    #[error("could not read line {line} ({})", published_text(*.through_line))]
+    Read {
+        /// Which line, from 1.
+        line: u64,
+        /// The last line that is published.
+        through_line: u64,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The database does not take them.
+    #[error("could not publish line {line} and after ({})", published_text(*.through_line))]
+    Database {
+        /// The first line that is not published.
+        line: u64,
+        /// The last line that is published.
+        through_line: u64,
+        /// Why.
+        source: Outage,
+    },
+}
+
+/// What is wrong with a line.
+#[derive(Debug, thiserror::Error)]
+pub enum LineError {
+    /// It is no JSON object.
+    #[error("it is no JSON object")]
+    Json(#[source] serde_json::Error),
+    /// It is neither a document nor a change.
+    #[error("it is neither a document (with _id) nor a change (with document_id)")]
+    Neither,
+    /// A document that says too little.
+    #[error(transparent)]
+    Document(MissingMetadata),
+    /// A change that cannot be read.
+    #[error("it is a change that cannot be read")]
+    Change(#[source] DecodeError),
+    /// A change without a topic.
+    #[error("its topic is unknown: add document_type, or a data_source_name that is a topic")]
+    Topic,
+    /// A deletion of what is not there.
+    #[error("it deletes document {0}, which is not there, and has no doc_type to tell its topic by")]
+    Unknown(String),
+    /// Another document has the id.
+    #[error("document {id} is already there as a document of {found}, and this one is of {new}")]
+    OtherSource {
+        /// The id.
+        id: String,
+        /// The source of the stored document.
+        found: String,
+        /// The source that the line would give it.
+        new: String,
+    },
+}
+
+/// A line, understood.
+#[derive(Debug)]
+struct Parsed {
+    number: u64,
+    id: String,
+    /// None for a deletion whose topic only the stored document knows.
+    topic: Option<String>,
+    kind: Kind,
+    text: String,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Document(Metadata),
+    Deletion(Metadata),
+    Change,
+}
+
+/// Publishes lines until they end; `on_chunk` hears what is published so far after each transaction. The tables must
+/// be there: see [`super::create_tables`] and [`super::create_documents_table`].
+///
+/// # Errors
+/// At the first line that cannot be published, or when the lines or the database fail.
+pub async fn publish(
+    database: &Database,
+    lines: impl AsyncBufRead + Unpin + Send,
+    options: &PublishOptions,
+    mut on_chunk: impl FnMut(&Published) + Send,
+) -> Result<Published, PublishError> {
+    let Database::Sqlite(sqlite) = database;
+    let mut lines = Numbered { lines: lines.lines(), number: 0 };
+    let mut published = Published::default();
+    loop {
+        let through_line = published.through_line;
+        let chunk = match lines.chunk().await {
+            Ok(chunk) => chunk,
+            Err(source) => return Err(PublishError::Read { line: lines.number + 1, through_line, source }),
+        };
+        let Some(first) = chunk.first().map(|(number, _)| *number) else {
+            published.through_line = lines.number;
+            return Ok(published);
+        };
+        let failed = |(line, source)| PublishError::Line { line, through_line, source };
+        let parse = |(number, text)| parse(number, text, options).map_err(|source| failed((number, source)));
+        let parsed = chunk.into_iter().map(parse).collect::<Result<Vec<Parsed>, _>>()?;
+        let unavailable = |source| PublishError::Database { line: first, through_line, source };
+        write(sqlite, parsed, options, &mut published).await.map_err(unavailable)?.map_err(failed)?;
+        published.through_line = lines.number;
+        on_chunk(&published);
+    }
+}
+
+/// Lines with their numbers.
+struct Numbered<R> {
+    lines: Lines<R>,
+    /// Of the last line that was read.
+    number: u64,
+}
+
+impl<R: AsyncBufRead + Unpin> Numbered<R> {
+    /// The next chunk, without empty lines; empty at the end.
+    async fn chunk(&mut self) -> std::io::Result<Vec<(u64, String)>> {
+        let (mut chunk, mut bytes) = (Vec::new(), 0);
+        while chunk.len() < CHUNK_LINES && bytes < CHUNK_BYTES {
+            let line = if chunk.is_empty() {
+                self.lines.next_line().await?
+            } else {
+                // `next_line` is cancel-safe: what it read so far stays with it.
+                let Ok(line) = timeout(CHUNK_AGE, self.lines.next_line()).await else { break };
+                line?
+            };
+            let Some(line) = line else { break };
+            self.number += 1;
+            if !line.trim().is_empty() {
+                bytes += line.len();
+                chunk.push((self.number, line));
+            }
+        }
+        Ok(chunk)
+    }
+}
+
+fn parse(number: u64, text: String, options: &PublishOptions) -> Result<Parsed, LineError> {
+    // The byte order mark that some programs put at the beginning of a file.
+    let text = text.trim_start_matches('\u{feff}').trim().to_owned();
+    let fields: HashMap<String, &RawValue> = serde_json::from_str(&text).map_err(LineError::Json)?;
+    let is_change = !fields.contains_key("_id") && fields.contains_key("document_id");
+    if !is_change && !fields.contains_key("_id") && !fields.contains_key("id") {
+        return Err(LineError::Neither);
+    }
+    drop(fields);
+    if is_change {
+        let change = Change::decode(text.as_bytes(), Position::number(0)).map_err(LineError::Change)?;
+        let topic = topic_of_change(&change, &text, options)?;
+        return Ok(Parsed { number, id: change.key.id.to_string(), topic: Some(topic), kind: Kind::Change, text });
+    }
+    let head: Head = serde_json::from_str(&text).map_err(LineError::Json)?;
+    let default = options.default_topic.as_deref();
+    let topic = |document_type| topic_of(document_type, Some(SourceType::Sql), default).to_owned();
+    let (metadata, topic, is_deletion) = if head.is_deleted() {
+        (Metadata::of_deletion(&head), head.document_type().map(topic), true)
+    } else {
+        (Metadata::of_document(&head), head.document_type().map(topic), false)
+    };
+    let metadata = metadata.map_err(LineError::Document)?;
+    let id = metadata.document_id.clone();
+    let kind = if is_deletion { Kind::Deletion(metadata) } else { Kind::Document(metadata) };
+    Ok(Parsed { number, id, topic, kind, text })
+}
+
+fn topic_of_change(change: &Change, text: &str, options: &PublishOptions) -> Result<String, LineError> {
+    let default = options.default_topic.as_deref();
+    let Some(document_type) = change.document_type.as_deref() else {
+        let topic = topic_named(&change.key.source).or(default).ok_or(LineError::Topic)?;
+        return Ok(topic.to_owned());
+    };
+    let message: Value = serde_json::from_str(text).map_err(LineError::Json)?;
+    let source = match message.get("data_source_type").and_then(Value::as_str) {
+        Some("couch") => Some(SourceType::Couch),
+        Some("sql") => Some(SourceType::Sql),
+        // Old producers put the name of the source into the field for its type.
+        Some("form-sql" | "case-sql" | "sms" | "ledger-v1" | "ledger-v2" | "location" | "synclog-sql") => {
+            Some(SourceType::Sql)
+        }
+        _ => None,
+    };
+    Ok(topic_of(document_type, source, default).to_owned())
+}
+
+/// Writes a chunk in one transaction; the inner error is a line that turned out wrong, and then nothing was written.
+async fn write(
+    sqlite: &Sqlite,
+    chunk: Vec<Parsed>,
+    options: &PublishOptions,
+    published: &mut Published,
+) -> Result<Result<(), (u64, LineError)>, Outage> {
+    let failed = || outage(&sqlite.path, "publish");
+    // Takes the write lock at once, so that what is looked up stays true until the commit.
+    let mut transaction = sqlite.writer.begin_with("begin immediate").await.map_err(failed())?;
+    let ids: Vec<&str> = chunk.iter().map(|line| line.id.as_str()).collect();
+    let known: Vec<(String, String)> =
+        sqlx::query_as("select id, source from documents where id in (select value from json_each(?1))")
+            .bind(json(&ids))
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(failed())?;
+    let mut counted = published.clone();
+    let rows = match rows_of(&chunk, known.into_iter().collect(), options, &mut counted) {
+        Ok(rows) => rows,
+        Err(wrong) => return Ok(Err(wrong)),
+    };
+    sqlx::query(
+        "insert into documents (id, source, document, revision, deleted)
+         select value->>0, value->>1, value->>2, value->>3, value->>2 is null from json_each(?1) where true
+         on conflict (id) do update
+         set document = excluded.document, revision = excluded.revision, deleted = excluded.deleted",
+    )
+    .bind(json(&rows.documents))
+    .execute(&mut *transaction)
+    .await
+    .map_err(failed())?;
+    sqlx::query(
+        "insert into change_log (topic, document_id, change)
+         select value->>0, value->>1, value->>2 from json_each(?1) order by key",
+    )
+    .bind(json(&rows.changes))
+    .execute(&mut *transaction)
+    .await
+    .map_err(failed())?;
+    transaction.commit().await.map_err(failed())?;
+    *published = counted;
+    Ok(Ok(()))
+}
+
+/// What a chunk writes, each row in the order of its table's columns.
+struct Rows<'a> {
+    /// Id, source, document, revision.
+    documents: Vec<(&'a str, String, Option<&'a str>, Option<&'a str>)>,
+    /// Topic, id, message.
+    changes: Vec<(String, &'a str, String)>,
+}
+
+/// The rows of a chunk, given the sources of the documents that are there.
+fn rows_of<'a>(
+    chunk: &'a [Parsed],
+    mut known: HashMap<String, String>,
+    options: &PublishOptions,
+    counted: &mut Published,
+) -> Result<Rows<'a>, (u64, LineError)> {
+    let now = options.clock.now();
+    let mut rows = Rows { documents: Vec::new(), changes: Vec::with_capacity(chunk.len()) };
+    for Parsed { number, id, topic, kind, text } in chunk {
+        let stored = known.get(id);
+        let unknown = || (*number, LineError::Unknown(id.clone()));
+        let topic = topic.as_ref().or(stored).cloned().ok_or_else(unknown)?;
+        let message = match kind {
+            Kind::Change => text.clone(),
+            Kind::Document(metadata) | Kind::Deletion(metadata) => {
+                // Rows of both would need one id each, and fetches would mix them up.
+                if let Some(found) = stored.filter(|found| **found != topic) {
+                    let (id, found) = (id.clone(), found.clone());
+                    return Err((*number, LineError::OtherSource { id, found, new: topic }));
+                }
+                let document = matches!(kind, Kind::Document(_)).then_some(text.as_str());
+                rows.documents.push((id, topic.clone(), document, metadata.document_rev.as_deref()));
+                known.insert(id.clone(), topic.clone());
+                metadata.message(SourceType::Sql, &topic, now)
+            }
+        };
+        match kind {
+            Kind::Document(_) => counted.documents += 1,
+            Kind::Deletion(_) => counted.deletions += 1,
+            Kind::Change => counted.changes += 1,
+        }
+        *counted.by_topic.entry(topic.clone()).or_default() += 1;
+        rows.changes.push((topic, id, message));
+    }
+    Ok(rows)
+}
+
+fn json(rows: &impl serde::Serialize) -> String {
+    serde_json::to_string(rows).expect("texts are always JSON")
+}
+
+fn published_text(through_line: u64) -> String {
+    match through_line {
+        0 => "no line is published".to_owned(),
+        1 => "line 1 is published, and nothing after it".to_owned(),
+        last => format!("lines 1 to {last} are published, and nothing after them"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::changelog::{create_documents_table, create_tables};
+    use crate::model::chain;
+    use std::num::NonZeroU16;
+    use tokio::io::{AsyncWriteExt, BufReader};
+
+    async fn database() -> (Database, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&format!("sqlite:{}", folder.path().join("p.db").display())).await.unwrap();
+        create_tables(&database, NonZeroU16::new(4).unwrap()).await.unwrap();
+        create_documents_table(&database).await.unwrap();
+        (database, folder)
+    }
+
+    fn options() -> PublishOptions {
+        let clock = Clock::Fixed("2026-02-03T10:00:00Z".parse().unwrap());
+        PublishOptions { clock, default_topic: None }
+    }
+
+    async fn publish_text(database: &Database, text: &str) -> Result<Published, String> {
+        let published = publish(database, text.as_bytes(), &options(), |_| ()).await;
+        published.map_err(|error| chain(&error))
+    }
+
+    type Stored = (String, String, Option<String>, Option<String>, i64);
+
+    async fn documents(database: &Database) -> Vec<Stored> {
+        let Database::Sqlite(sqlite) = database;
+        sqlx::query_as("select id, source, document, revision, deleted from documents order by id")
+            .fetch_all(&sqlite.readers)
+            .await
+            .unwrap()
+    }
+
+    async fn changes(database: &Database) -> Vec<(String, String, String)> {
+        let Database::Sqlite(sqlite) = database;
+        sqlx::query_as("select topic, document_id, change from change_log order by id")
+            .fetch_all(&sqlite.readers)
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn documents_changes_and_deletions_are_published_in_order() {
+        let (database, _folder) = database().await;
+        let form = r#"{"_id":"f1","_rev":"1-a","doc_type":"XFormInstance","xmlns":"x","domain":"d","n":1.50,"t":"\u00e9 \ud83d\ude00"}"#;
+        let change = r#"{"document_id":"c1","data_source_type":"sql","data_source_name":"case-sql","document_type":"CommCareCase","new":1}"#;
+        let text = format!(
+            "{form}\n\n{change}\n{}\n{}\n",
+            r#"{"id":12,"doc_type":"ledger"}"#, r#"{"_id":"f1","_deleted":true}"#
+        );
+        let published = publish_text(&database, &text).await.unwrap();
+        let by_topic =
+            [("case-sql", 1), ("form-sql", 2), ("ledger", 1)].map(|(topic, count)| (topic.to_owned(), count));
+        let expected =
+            Published { through_line: 5, documents: 2, deletions: 1, changes: 1, by_topic: BTreeMap::from(by_topic) };
+        assert_eq!(published, expected);
+        let found = documents(&database).await;
+        assert_eq!(found[1], ("f1".to_owned(), "form-sql".to_owned(), None, None, 1));
+        assert_eq!(found[0].2.as_deref(), Some(r#"{"id":12,"doc_type":"ledger"}"#));
+        let changes = changes(&database).await;
+        let order: Vec<(&str, &str)> = changes.iter().map(|(topic, id, _)| (topic.as_str(), id.as_str())).collect();
+        assert_eq!(order, [("form-sql", "f1"), ("case-sql", "c1"), ("ledger", "12"), ("form-sql", "f1")]);
+        assert_eq!(changes[1].2, change);
+        assert!(changes[3].2.contains(r#""is_deletion":true"#));
+        // The document is kept byte for byte.
+        publish_text(&database, form).await.unwrap();
+        assert_eq!(documents(&database).await[1].2.as_deref(), Some(form));
+    }
+
+    #[tokio::test]
+    async fn a_line_that_cannot_be_published_says_why_and_takes_its_chunk_with_it() {
+        let good = r#"{"_id":"a","doc_type":"Group"}"#;
+        for (bad, expected) in [
+            ("[1]", "it is no JSON object: invalid type: sequence, expected a map at line 1 column 0"),
+            (r#"{"n":1}"#, "it is neither a document (with _id) nor a change (with document_id)"),
+            (r#"{"_id":"x"}"#, "the document has no doc_type: add one, it says which topic its changes belong to"),
+            (r#"{"_id":["x"],"doc_type":"Group"}"#, "the document has no id: add _id, a text or an integer"),
+            (
+                r#"{"document_id":"x"}"#,
+                "it is a change that cannot be read: neither data_source_name nor data_source_type says where the \
+                 document is",
+            ),
+            (
+                r#"{"document_id":"x","data_source_type":"couch","data_source_name":"hq__users"}"#,
+                "its topic is unknown: add document_type, or a data_source_name that is a topic",
+            ),
+            (
+                r#"{"_id":"x","_deleted":true}"#,
+                "it deletes document x, which is not there, and has no doc_type to tell its topic by",
+            ),
+            (
+                r#"{"_id":"a","doc_type":"CommCareCase"}"#,
+                "document a is already there as a document of group, and this one is of case-sql",
+            ),
+        ] {
+            let (database, _folder) = database().await;
+            let error = publish_text(&database, &format!("{good}\n{good}\n{bad}\n{good}")).await.unwrap_err();
+            assert_eq!(error, format!("line 3 cannot be published (no line is published): {expected}"));
+            assert_eq!(documents(&database).await, []);
+            assert_eq!(changes(&database).await, []);
+        }
+    }
+
+    #[tokio::test]
+    async fn chunks_before_the_wrong_line_stay_published() {
+        let (database, _folder) = database().await;
+        let mut text = r#"{"_id":"a","doc_type":"Group"}"#.to_owned() + "\n";
+        text = text.repeat(CHUNK_LINES + 1) + "{}\n";
+        let error = publish_text(&database, &text).await.unwrap_err();
+        assert_eq!(
+            error,
+            "line 1002 cannot be published (lines 1 to 1000 are published, and nothing after them): \
+             it is neither a document (with _id) nor a change (with document_id)"
+        );
+        assert_eq!(changes(&database).await.len(), CHUNK_LINES);
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_piped_in_is_not_held_back_for_company() {
+        let (database, _folder) = database().await;
+        let (mut writer, reader) = tokio::io::duplex(1024);
+        let (seen, mut chunks) = tokio::sync::mpsc::channel(8);
+        let options = options();
+        let publishing = publish(&database, BufReader::new(reader), &options, move |published| {
+            seen.try_send(published.documents).unwrap();
+        });
+        let typing = async {
+            for number in 1..=2 {
+                writer.write_all(b"{\"_id\":\"a\",\"doc_type\":\"Group\"}\n").await.unwrap();
+                let published = tokio::time::timeout(Duration::from_secs(20), chunks.recv()).await.unwrap();
+                assert_eq!(published, Some(number));
+            }
+            drop(writer);
+        };
+        let (published, ()) = tokio::join!(publishing, typing);
+        assert_eq!(published.unwrap().documents, 2);
+    }
+
+    #[tokio::test]
+    async fn a_database_without_the_tables_is_an_error_that_names_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&format!("sqlite:{}", folder.path().join("p.db").display())).await.unwrap();
+        let error = publish_text(&database, r#"{"_id":"a","doc_type":"Group"}"#).await.unwrap_err();
+        assert!(error.starts_with("could not publish line 1 and after (no line is published): "), "{error}");
+        assert!(error.ends_with("no such table: documents"), "{error}");
+    }
+}
