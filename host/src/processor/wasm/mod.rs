@@ -116,3 +116,6 @@ impl Processor for WasmProcessor {
         Ok(Box::new(configured.into_instance(template, declared, lookups)))
     }
 }
+
+#[cfg(test)]
+mod tests;
