@@ -1,1 +1,4 @@
-//! To come.
+//! The command line: one command per file.
+
+pub mod check;
+pub mod environment;
