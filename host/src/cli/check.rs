@@ -1,8 +1,14 @@
-//! `check`: shows what is wrong in the settings and manifests.
+//! `check`: shows what is wrong in settings, manifests and modules.
+
+use std::io::IsTerminal as _;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
-use crate::manifest::{Problem, Source};
+use crate::control;
+use crate::manifest::{Loaded, Problem, Source};
+
+use super::Outcome;
+use super::args::Arguments;
 
 /// How problems are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +17,36 @@ pub enum Style {
     Colours,
     /// Without.
     Plain,
+}
+
+pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
+    let loaded = control::load_files(&arguments.settings, &arguments.pipelines)?;
+    let modules = match &loaded.settings {
+        Some(settings) => control::check_modules(settings, &loaded.manifests).await?,
+        None => Vec::new(),
+    };
+    if arguments.json {
+        let modules: Vec<_> = modules.iter().map(|problem| serde_json::json!({ "message": problem })).collect();
+        println!("{}", serde_json::json!({ "problems": loaded.problems, "modules": modules }));
+    } else {
+        print(arguments, &loaded)?;
+        modules.iter().for_each(|problem| eprintln!("error: {problem}"));
+        if loaded.problems.is_empty() && modules.is_empty() {
+            println!("{} pillows, no problems", loaded.manifests.len());
+        }
+    }
+    Ok(if loaded.problems.is_empty() && modules.is_empty() { Outcome::Done } else { Outcome::WrongInput })
+}
+
+/// Prints the problems: drawn for people, as one object for machines.
+pub(crate) fn print(arguments: &Arguments, loaded: &Loaded) -> anyhow::Result<()> {
+    if arguments.json {
+        eprintln!("{}", serde_json::to_string(&loaded.problems)?);
+        return Ok(());
+    }
+    let style = if std::io::stderr().is_terminal() { Style::Colours } else { Style::Plain };
+    eprint!("{}", render(&loaded.problems, &loaded.shown, style));
+    Ok(())
 }
 
 /// Draws each problem with the lines that it is about, and counts them at the end. `sources` are those that

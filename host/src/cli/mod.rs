@@ -2,9 +2,14 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 mod args;
+pub mod check;
 mod checkpoint;
 mod context;
 mod errors;
+mod processor;
+mod publish;
+mod run;
+mod search;
 mod status;
 mod switch;
 mod table;
@@ -17,6 +22,8 @@ use args::{Arguments, Command};
 
 /// Wrong input: a flag, the settings, a manifest. Clap uses the same.
 const WRONG_INPUT: u8 = 2;
+/// A pillow halted or failed while it was waited for.
+const PILLOW_ENDED: u8 = 3;
 
 /// What a command came to, when it did not go wrong.
 pub(crate) enum Outcome {
@@ -26,6 +33,8 @@ pub(crate) enum Outcome {
     WrongInput,
     /// A pillow halted or failed.
     PillowEnded,
+    /// A second signal came while the first was being followed.
+    Aborted,
 }
 
 /// Runs the program with its arguments; errors are printed with all their causes.
@@ -38,10 +47,14 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(Box::pin(dispatch(arguments))) {
+    let outcome = runtime.block_on(Box::pin(dispatch(arguments)));
+    // What blocks in a thread, such as a compilation, is not waited for.
+    runtime.shutdown_background();
+    match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::WrongInput) => ExitCode::from(WRONG_INPUT),
-        Ok(Outcome::PillowEnded) => ExitCode::from(3),
+        Ok(Outcome::PillowEnded) => ExitCode::from(PILLOW_ENDED),
+        Ok(Outcome::Aborted) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {}", crate::model::chain(error.as_ref()));
             ExitCode::FAILURE
@@ -51,11 +64,15 @@ pub fn main() -> ExitCode {
 
 async fn dispatch(arguments: Arguments) -> anyhow::Result<Outcome> {
     match &arguments.command {
+        Command::Run(command) => Box::pin(run::run(&arguments, command)).await,
+        Command::Check => check::run(&arguments).await,
+        Command::Publish { feed, file } => publish::run(&arguments, feed, file.as_deref()).await,
+        Command::Search(command) => search::run(&arguments, command).await,
+        Command::Processor(command) => processor::run(&arguments, command).await,
         Command::Status => status::run(&arguments).await,
         Command::Pause { pillow } => switch::run(&arguments, pillow, true).await,
         Command::Resume { pillow } => switch::run(&arguments, pillow, false).await,
         Command::Checkpoint(command) => checkpoint::run(&arguments, command).await,
         Command::Errors(command) => errors::run(&arguments, command).await,
-        _ => anyhow::bail!("to come"),
     }
 }

@@ -185,7 +185,7 @@ impl Resources {
                 Arc::new(SqlSink::new(self.database(database).await?, beside_checkpoint))
             }
             SinkSettings::Search { folder } => Arc::new(SearchSink::open(folder)),
-            SinkSettings::Memory => Arc::new(MemorySink::new()),
+            SinkSettings::Memory => Arc::new(MemorySink::default()),
         };
         sinks.insert(Arc::from(name), Arc::clone(&sink));
         Ok(sink)

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::Heartbeat;
 use crate::manifest::{Manifest, Settings};
-use crate::model::{Clock, Outage, PillowName, chain, timestamp_text};
+use crate::model::{Clock, PillowName, chain, timestamp_text};
 use crate::pipeline::{Generation, State, Status};
 
 use super::assemble::Resources;

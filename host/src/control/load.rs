@@ -3,23 +3,11 @@
 use std::io;
 use std::path::Path;
 
-use crate::manifest::{self, Loaded, Lookup, Source};
+use crate::manifest::{self, Loaded, Source};
 
 use super::Error;
+use super::environment::Environment;
 use super::scan::{self, Texts};
-
-/// The process's environment and disk.
-struct Surroundings;
-
-impl Lookup for Surroundings {
-    fn variable(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok()
-    }
-
-    fn read(&self, path: &Path) -> io::Result<String> {
-        std::fs::read_to_string(path)
-    }
-}
 
 /// Reads and checks settings and manifests, with every problem of every file.
 ///
@@ -44,7 +32,7 @@ pub(super) fn load(settings: &Path, texts: &Texts) -> Loaded {
     let source = Source { path: settings.to_path_buf(), text: texts.settings.clone().unwrap_or_default() };
     let manifests: Vec<Source> =
         texts.manifests.iter().map(|(path, text)| Source { path: path.clone(), text: text.clone() }).collect();
-    manifest::load(&source, &manifests, &Surroundings)
+    manifest::load(&source, &manifests, &Environment::read())
 }
 
 fn reason_for(texts: &Texts, path: &Path) -> String {

@@ -8,6 +8,7 @@
 //! `assemble.rs` is the only file of the host that names every adapter.
 
 mod assemble;
+mod environment;
 mod heartbeat;
 mod host;
 mod load;
@@ -24,6 +25,7 @@ use crate::model::Outage;
 pub use assemble::{Resources, search_folder};
 pub use host::{Host, HostEnd, Options};
 pub use load::load_files;
+pub use swap::check_modules;
 
 /// Why a host cannot begin.
 #[derive(Debug, thiserror::Error)]

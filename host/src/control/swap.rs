@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::manifest::{Manifest, Processor as ProcessorEntry};
-use crate::model::{Outage, timestamp_text};
+use crate::manifest::{Manifest, Processor as ProcessorEntry, Settings};
+use crate::model::{Outage, chain, timestamp_text};
 use crate::pipeline::{Generation, LookupStores, Stage};
 use crate::processor::{Processor, StartError, wasm};
 use crate::sink::{PrepareError, Sink};
@@ -133,25 +133,38 @@ async fn load(
     }
 }
 
+/// Checks what the processor declares against what the manifest gives it.
+fn bind(entry: &ProcessorEntry, processor: &dyn Processor) -> Result<(), BuildError> {
+    let name = || entry.name.to_string();
+    let description = processor.description();
+    if let Some(lookup) = description.lookups.iter().find(|lookup| !entry.lookups.contains_key(lookup.as_str())) {
+        return Err(BuildError::NotGranted { processor: name(), lookup: lookup.clone() });
+    }
+    for (names, kind) in [(&description.topics, "topics"), (&description.caches, "caches")] {
+        if !names.is_empty() {
+            return Err(BuildError::Unsupported { processor: name(), what: format!("{kind} {}", names.join(", ")) });
+        }
+    }
+    let tables: Vec<&str> = description.tables.iter().map(|table| table.name.as_str()).collect();
+    let indices: Vec<&str> = description.indices.iter().map(|index| index.name.as_str()).collect();
+    for (declared, sink, key) in [(tables, &entry.tables, "tables"), (indices, &entry.indices, "indices")] {
+        if !declared.is_empty() && sink.is_none() {
+            return Err(BuildError::NoSink { processor: name(), what: format!("{key} {}", declared.join(", ")), key });
+        }
+    }
+    Ok(())
+}
+
 async fn prepare(
     entry: &ProcessorEntry,
     processor: Arc<dyn Processor>,
     resources: &Resources,
 ) -> Result<Stage, BuildError> {
+    bind(entry, processor.as_ref())?;
     let name = entry.name.to_string();
     let description = processor.description();
-    if let Some(lookup) = description.lookups.iter().find(|lookup| !entry.lookups.contains_key(lookup.as_str())) {
-        return Err(BuildError::NotGranted { processor: name, lookup: lookup.clone() });
-    }
-    for (names, kind) in [(&description.topics, "topics"), (&description.caches, "caches")] {
-        if !names.is_empty() {
-            return Err(BuildError::Unsupported { processor: name, what: format!("{kind} {}", names.join(", ")) });
-        }
-    }
-    let tables: Vec<&str> = description.tables.iter().map(|table| table.name.as_str()).collect();
-    let indices: Vec<&str> = description.indices.iter().map(|index| index.name.as_str()).collect();
-    let table_sink = sink(entry, resources, entry.tables.as_deref(), &tables, "tables").await?;
-    let index_sink = sink(entry, resources, entry.indices.as_deref(), &indices, "indices").await?;
+    let table_sink = sink(resources, entry.tables.as_deref(), description.tables.is_empty()).await?;
+    let index_sink = sink(resources, entry.indices.as_deref(), description.indices.is_empty()).await?;
     let refused = |source| BuildError::Refused { processor: name.clone(), source };
     if let Some(sink) = &table_sink {
         sink.prepare(&description.tables, &[]).await.map_err(refused)?;
@@ -168,20 +181,35 @@ async fn prepare(
     Ok(Stage::new(entry.name.clone(), processor, lookups, table_sink, index_sink, workers))
 }
 
-/// The sink for the declared names; none when there are none.
+/// The sink by its name; none when nothing is declared for it.
 async fn sink(
-    entry: &ProcessorEntry,
     resources: &Resources,
     configured: Option<&str>,
-    declared: &[&str],
-    key: &'static str,
+    nothing_declared: bool,
 ) -> Result<Option<Arc<dyn Sink>>, BuildError> {
-    if declared.is_empty() {
-        return Ok(None);
+    match configured {
+        Some(name) if !nothing_declared => resources.sink(name).await.map(Some).map_err(BuildError::Resources),
+        _ => Ok(None),
     }
-    let Some(configured) = configured else {
-        let what = format!("{key} {}", declared.join(", "));
-        return Err(BuildError::NoSink { processor: entry.name.to_string(), what, key });
-    };
-    resources.sink(configured).await.map(Some).map_err(BuildError::Resources)
+}
+
+/// Loads every module of the manifests and says what is wrong, without touching a sink.
+///
+/// # Errors
+/// When the engine or the module cache cannot be had.
+pub async fn check_modules(settings: &Settings, manifests: &[Manifest]) -> Result<Vec<String>, Outage> {
+    let resources = Resources::open(settings).await?;
+    let mut problems = Vec::new();
+    for manifest in manifests {
+        for entry in &manifest.pillow().processors {
+            let checked = match load(manifest, entry, &resources).await {
+                Ok(processor) => bind(entry, processor.as_ref()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = checked {
+                problems.push(format!("{}: {}", manifest.file().display(), chain(&error)));
+            }
+        }
+    }
+    Ok(problems)
 }

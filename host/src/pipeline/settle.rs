@@ -130,6 +130,7 @@ impl Settler {
     ) -> Settlement {
         let mut resolved = Vec::new();
         let mut progress = Vec::new();
+        let mut changes = Vec::new();
         let mut digests = Vec::new();
         for processed in &mut group.batches {
             parked.append(&mut processed.failures);
@@ -139,6 +140,10 @@ impl Settler {
                     .filter(|done| !refused.contains(&(done.processor.clone(), done.document.clone()))),
             );
             progress.extend(processed.batch.progress.clone());
+            if !rows.is_empty() {
+                let partition = &processed.batch.partition;
+                changes.extend(processed.batch.changes.iter().map(|change| (partition.clone(), Arc::clone(change))));
+            }
             for stage in &processed.generation.stages {
                 let digest = (stage.name.clone(), stage.processor.digest());
                 if !digests.contains(&digest) {
@@ -153,6 +158,7 @@ impl Settler {
             parked,
             resolved,
             rows,
+            changes,
             most_rejected: self.window().allowance(),
             digests,
             time: self.clock.now(),

@@ -65,6 +65,25 @@ pub struct Counts {
     pub settles: u64,
 }
 
+impl std::ops::Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            read: self.read + other.read,
+            collapsed: self.collapsed + other.collapsed,
+            fetched: self.fetched + other.fetched,
+            skipped: self.skipped + other.skipped,
+            written: self.written + other.written,
+            parked: self.parked + other.parked,
+            settled: self.settled + other.settled,
+            retried: self.retried + other.retried,
+            batches: self.batches + other.batches,
+            settles: self.settles + other.settles,
+        }
+    }
+}
+
 /// One lane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LaneStatus {

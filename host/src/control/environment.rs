@@ -7,13 +7,13 @@ use std::path::Path;
 use crate::manifest::Lookup;
 
 /// The process's environment. Variables are read once; files whenever they are asked for.
-pub struct Environment {
+pub(super) struct Environment {
     variables: HashMap<String, String>,
 }
 
 impl Environment {
     /// Takes the variables as they are now; those that are not UTF-8 count as absent.
-    pub fn read() -> Self {
+    pub(super) fn read() -> Self {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
