@@ -173,6 +173,11 @@ impl Fields {
     }
 }
 
+/// Whether `folder` holds an index.
+pub(super) fn is_index(folder: &Path) -> bool {
+    folder.join(DEFINITION).is_file()
+}
+
 /// The analyser of texts.
 pub(super) fn analyser() -> TextAnalyzer {
     TextAnalyzer::builder(WhitespaceTokenizer::default()).filter(LowerCaser).build()
