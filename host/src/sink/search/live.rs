@@ -81,7 +81,8 @@ impl Live {
         // Whole documents are replaced all the time; what was replaced should not stay for long.
         policy.set_del_docs_ratio_before_merge(0.4);
         writer.set_merge_policy(Box::new(policy));
-        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).doc_store_cache_num_blocks(4).try_into()?;
+        let reader =
+            index.reader_builder().reload_policy(ReloadPolicy::Manual).doc_store_cache_num_blocks(4).try_into()?;
         let committed = Committed::of(&reader, fields)?;
         let live = Self { writer, reader, fields, committed, pruned: Instant::now() };
         live.prune(now)?;

@@ -95,9 +95,10 @@ impl Compiler {
                 let found = self.resolve(name);
                 match found.as_slice() {
                     [] => Err(SyntaxError { at: leaf.at, problem: self.unknown(name) }),
-                    [(path, kind)] => self
-                        .test(path, *kind, test)
-                        .map_err(|problem| SyntaxError { at: leaf.at, problem: format!("field {path} is {}: {problem}", kind.as_str()) }),
+                    [(path, kind)] => self.test(path, *kind, test).map_err(|problem| SyntaxError {
+                        at: leaf.at,
+                        problem: format!("field {path} is {}: {problem}", kind.as_str()),
+                    }),
                     several => Ok(self.best(several, test)),
                 }
             }
@@ -137,7 +138,9 @@ impl Compiler {
             }
             (Kind::Text, Test::Exists) => Ok(anything(self.fields.text, path)),
             (_, Test::Exists) => Ok(anything(self.fields.exact, path)),
-            (Kind::Keyword, Test::Word(text) | Test::Phrase(text)) => Ok(exactly(text_term(self.fields.exact, path, text))),
+            (Kind::Keyword, Test::Word(text) | Test::Phrase(text)) => {
+                Ok(exactly(text_term(self.fields.exact, path, text)))
+            }
             (Kind::Keyword, Test::Prefix(text)) => Ok(texts(self.fields.exact, path, text)),
             (Kind::Keyword, Test::Range(from, to)) => Ok(text_range(self.fields.exact, path, from, to)),
             (kind, Test::Word(text) | Test::Phrase(text)) => {
