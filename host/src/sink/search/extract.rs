@@ -114,9 +114,7 @@ fn inside(
         _ if !object.enabled => Ok(()),
         Value::Null => Ok(()),
         Value::Object(document) => walk(object, around, document, path, extracted),
-        Value::Array(values) => {
-            values.iter().try_for_each(|value| inside(object, around, value, path, extracted))
-        }
+        Value::Array(values) => values.iter().try_for_each(|value| inside(object, around, value, path, extracted)),
         Value::Bool(_) | Value::Number(_) | Value::String(_) => {
             Err(format!("field {path} is an object, and {} is not", shown(value)))
         }
@@ -296,7 +294,8 @@ mod tests {
             "name": {"type": "text", "fields": {"exact": {"type": "keyword"}}},
             "actions": {"type": "nested", "properties": {"n": {"type": "long"}}},
         });
-        let document = json!({"name": "Ada L", "actions": [{"n": 1}, {"n": [2, "3"]}, null], "actions.n": 4, "x": {"y": 1}});
+        let document =
+            json!({"name": "Ada L", "actions": [{"n": 1}, {"n": [2, "3"]}, null], "actions.n": 4, "x": {"y": 1}});
         check(properties, document, Ok("actions.n#1 actions.n#2 actions.n#3 actions.n#4 name.exact=Ada L name~Ada L"));
     }
 
@@ -310,7 +309,11 @@ mod tests {
     #[test]
     fn a_value_that_does_not_fit_names_its_field() {
         let properties = json!({"o": {"properties": {"age": {"type": "long"}}}, "k": {"type": "keyword"}});
-        check(properties.clone(), json!({"o": {"age": "old"}}), Err(r#"field o.age is long, and "old" is not an integer"#));
+        check(
+            properties.clone(),
+            json!({"o": {"age": "old"}}),
+            Err(r#"field o.age is long, and "old" is not an integer"#),
+        );
         check(properties.clone(), json!({"o": 3}), Err("field o is an object, and 3 is not"));
         check(properties, json!({"k": {"a": 1}}), Err(r#"field k is keyword, and {"a":1} is an object"#));
     }
@@ -324,7 +327,8 @@ mod tests {
 
     #[test]
     fn a_strict_mapping_refuses_what_it_does_not_know() {
-        let mapping = json!({"dynamic": "strict", "properties": {"o": {"properties": {}}, "loose": {"dynamic": false}}});
+        let mapping =
+            json!({"dynamic": "strict", "properties": {"o": {"properties": {}}, "loose": {"dynamic": false}}});
         assert_eq!(run(&mapping, &json!({"loose": {"x": 1}})), Ok(String::new()));
         let refused = run(&mapping, &json!({"o": {"x": 1}}));
         assert_eq!(refused, Err("field o.x is not mapped, and the mapping is strict".to_owned()));
@@ -332,7 +336,8 @@ mod tests {
 
     #[test]
     fn a_dynamic_mapping_learns_from_the_document() {
-        let document = json!({"s": "a b", "n": 1, "f": 1.5, "b": true, "d": "2024-02-01", "o": [{"x": 1}, {"y.z": 2}], "e": []});
+        let document =
+            json!({"s": "a b", "n": 1, "f": 1.5, "b": true, "d": "2024-02-01", "o": [{"x": 1}, {"y.z": 2}], "e": []});
         let found = run(&json!({}), &document).unwrap();
         assert_eq!(found, "b#1 d#1706745600000000 f#4609434218613702656 n#1 o.x#1 o.y.z#2 s.keyword=a b s~a b");
         let mixed = run(&json!({}), &json!({"a": [{"x": 1}, {"x": "one"}]}));
@@ -342,6 +347,9 @@ mod tests {
     #[test]
     fn a_dynamic_mapping_does_not_grow_for_ever() {
         let document: Map<String, Value> = (0..=MOST_FIELDS).map(|n| (format!("n{n}"), json!(n))).collect();
-        assert_eq!(run(&json!({}), &document.into()), Err("1001 fields would be mapped, and the limit is 1000".to_owned()));
+        assert_eq!(
+            run(&json!({}), &document.into()),
+            Err("1001 fields would be mapped, and the limit is 1000".to_owned())
+        );
     }
 }

@@ -219,7 +219,12 @@ impl SearchIndex {
                 None => live.bury(id, known.version, now),
                 Some(source) => match searchable(&state.definition, source) {
                     Ok(values) => live.put(id, known.version, source, values),
-                    Err(reason) => return Err(Outage::new(format!("document {id} of index {} no longer fits", self.name.as_str()), reason)),
+                    Err(reason) => {
+                        return Err(Outage::new(
+                            format!("document {id} of index {} no longer fits", self.name.as_str()),
+                            reason,
+                        ));
+                    }
                 },
             };
             fed.map_err(|error| self.outage(error))?;
@@ -230,7 +235,9 @@ impl SearchIndex {
     fn save(&self, state: &mut State) -> Result<(), Outage> {
         if !state.saved {
             let saved = state.definition.save(&self.folder);
-            saved.map_err(|error| Outage::new(format!("could not save the definition of index {}", self.name.as_str()), error))?;
+            saved.map_err(|error| {
+                Outage::new(format!("could not save the definition of index {}", self.name.as_str()), error)
+            })?;
             state.saved = true;
         }
         Ok(())

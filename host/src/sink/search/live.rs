@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tantivy::columnar::Column;
 use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
-use tantivy::postings::Postings as _;
 use tantivy::query::RangeQuery;
 use tantivy::schema::{IndexRecordOption, OwnedValue, Value as _};
 use tantivy::{
@@ -82,7 +81,8 @@ impl Live {
         // Whole documents are replaced all the time; what was replaced should not stay for long.
         policy.set_del_docs_ratio_before_merge(0.4);
         writer.set_merge_policy(Box::new(policy));
-        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).doc_store_cache_num_blocks(4).try_into()?;
+        let reader =
+            index.reader_builder().reload_policy(ReloadPolicy::Manual).doc_store_cache_num_blocks(4).try_into()?;
         let committed = Committed::of(&reader, fields)?;
         let live = Self { writer, reader, fields, committed, pruned: Instant::now() };
         live.prune(now)?;
@@ -186,7 +186,7 @@ impl Committed {
                     let source = match (segment.deleted_at.first(document), want) {
                         (Some(_), _) => None,
                         (None, Want::Version) => Some(Bytes::new()),
-                        (None, Want::Source) => Some(source(&self.searcher, DocAddress::new(ordinal, document), fields)?),
+                        (None, Want::Source) => source(&self.searcher, DocAddress::new(ordinal, document), fields)?,
                     };
                     return Ok(Some(Known { version, source }));
                 }
@@ -197,11 +197,11 @@ impl Committed {
     }
 }
 
-/// The document at `address`, as it was given.
-pub(super) fn source(searcher: &Searcher, address: DocAddress, fields: Fields) -> tantivy::Result<Bytes> {
+/// The document at `address`, as it was given; none for a tombstone.
+pub(super) fn source(searcher: &Searcher, address: DocAddress, fields: Fields) -> tantivy::Result<Option<Bytes>> {
     let document: TantivyDocument = searcher.doc(address)?;
     let source = document.get_first(fields.source).and_then(|value| value.as_bytes());
-    Ok(source.map(Bytes::copy_from_slice).unwrap_or_default())
+    Ok(source.map(Bytes::copy_from_slice))
 }
 
 /// A stored document as an object.

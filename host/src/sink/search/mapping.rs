@@ -490,9 +490,12 @@ mod tests {
 
     #[test]
     fn new_properties_are_added_and_old_ones_stay() {
-        let known = mapping(json!({"properties": {"a": {"type": "date"}, "o": {"properties": {"x": {"type": "long"}}}}}));
-        let declared = mapping(json!({"properties": {"b": {"type": "text"}, "o": {"properties": {"y": {"type": "text"}}}}}));
-        let fields: Vec<String> = known.extended(&declared).unwrap().searchable().into_iter().map(|(path, _)| path).collect();
+        let known =
+            mapping(json!({"properties": {"a": {"type": "date"}, "o": {"properties": {"x": {"type": "long"}}}}}));
+        let declared =
+            mapping(json!({"properties": {"b": {"type": "text"}, "o": {"properties": {"y": {"type": "text"}}}}}));
+        let fields: Vec<String> =
+            known.extended(&declared).unwrap().searchable().into_iter().map(|(path, _)| path).collect();
         assert_eq!(fields, ["a", "b", "o.x", "o.y"]);
     }
 

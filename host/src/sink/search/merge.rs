@@ -24,7 +24,8 @@ pub fn merge(document: &mut Map<String, Value>, fields: Map<String, Value>) {
 pub fn edit_list(document: &mut Map<String, Value>, edit: &ListEdit) -> Result<(), String> {
     let path = edit.path.join(".");
     let parse = |value: &bytes::Bytes| {
-        serde_json::from_slice::<Value>(value).map_err(|error| format!("a value for the list {path} is not JSON: {error}"))
+        serde_json::from_slice::<Value>(value)
+            .map_err(|error| format!("a value for the list {path} is not JSON: {error}"))
     };
     let added = edit.add.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     let removed = edit.remove.iter().map(parse).collect::<Result<Vec<_>, _>>()?;

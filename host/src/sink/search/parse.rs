@@ -194,12 +194,16 @@ impl Parser<'_> {
             _ => {
                 let word = self.word(&[]);
                 if word.text.is_empty() {
-                    let problem = if field.is_some() { "a value is expected after the colon" } else { "a word is expected here" };
+                    let problem =
+                        if field.is_some() { "a value is expected after the colon" } else { "a word is expected here" };
                     return Err(self.error(problem));
                 }
                 match (field, word.stars) {
                     (None, 0) if ["AND", "OR", "NOT", "TO"].contains(&word.text.as_str()) && !word.escaped => {
-                        Err(SyntaxError { at, problem: format!("{} needs something on both sides; quote it to search for it", word.text) })
+                        Err(SyntaxError {
+                            at,
+                            problem: format!("{} needs something on both sides; quote it to search for it", word.text),
+                        })
                     }
                     (Some(name), 0) if name == "_exists_" => leaf(Some(word.text), Test::Exists),
                     // `*:*` is everything too.
@@ -309,9 +313,9 @@ impl Parser<'_> {
 
     /// A keyword stands alone: `ORDER` is a word.
     fn is_keyword(&self, keyword: &str) -> bool {
-        self.rest()
-            .strip_prefix(keyword)
-            .is_some_and(|rest| rest.chars().next().is_none_or(|next| next.is_whitespace() || ['(', ')', '"'].contains(&next)))
+        self.rest().strip_prefix(keyword).is_some_and(|rest| {
+            rest.chars().next().is_none_or(|next| next.is_whitespace() || ['(', ')', '"'].contains(&next))
+        })
     }
 
     fn keyword(&mut self, keyword: &str) -> bool {

@@ -40,12 +40,8 @@ impl SearchSink {
 
     /// The same, with a clock that tells the age of tombstones.
     pub fn with_clock(folder: impl Into<PathBuf>, clock: Clock) -> Self {
-        let shared = Shared {
-            folder: folder.into(),
-            clock,
-            indices: Mutex::new(HashMap::new()),
-            preparing: Mutex::new(()),
-        };
+        let shared =
+            Shared { folder: folder.into(), clock, indices: Mutex::new(HashMap::new()), preparing: Mutex::new(()) };
         Self { shared: Arc::new(shared), janitor: Mutex::new(JoinSet::new()) }
     }
 
@@ -59,11 +55,12 @@ impl SearchSink {
         if !janitor.is_empty() {
             return;
         }
-        let shared = Arc::clone(&self.shared);
+        // Weak: dropping the sink gives the writers' locks back at once, not when this task is next looked at.
+        let shared = Arc::downgrade(&self.shared);
         janitor.spawn(async move {
             loop {
                 tokio::time::sleep(IDLE / 2).await;
-                let indices = shared.all();
+                let Some(indices) = shared.upgrade().map(|shared| shared.all()) else { return };
                 let closed = blocking("close idle indices", move || {
                     indices.iter().try_for_each(|index| index.close_if_idle(IDLE))
                 });
@@ -194,8 +191,9 @@ impl Shared {
                     let writes = places.iter().map(|at| (*at, writes[*at].version, &writes[*at].write));
                     rejected.extend(index.write(writes)?.into_iter().map(|(at, reason)| refuse(at, reason)));
                 }
-                None => rejected
-                    .extend(places.into_iter().map(|at| refuse(at, format!("index {name} was not prepared")))),
+                None => {
+                    rejected.extend(places.into_iter().map(|at| refuse(at, format!("index {name} was not prepared"))))
+                }
             }
         }
         rejected.sort_by_key(|rejected| rejected.at);
@@ -212,11 +210,8 @@ fn declaration(index: &Index) -> Result<(IndexName, Definition), Vec<String>> {
     let named = |problem| format!("index {}: {problem}", index.name);
     let mapping = Mapping::parse(&index.mapping);
     let mapping = mapping.map_err(|problems| problems.into_iter().map(named).collect::<Vec<_>>())?;
-    let owners = if index.owned_fields.is_empty() {
-        Vec::new()
-    } else {
-        vec![index.owned_fields.iter().cloned().collect()]
-    };
+    let owners =
+        if index.owned_fields.is_empty() { Vec::new() } else { vec![index.owned_fields.iter().cloned().collect()] };
     Ok((name, Definition { mapping, owners }))
 }
 

@@ -120,8 +120,12 @@ impl Definition {
         let mut problems = Vec::new();
         let mut owners = self.owners.clone();
         match (self.owners.is_empty(), declared.owners.is_empty()) {
-            (false, true) => problems.push("it is shared by fields and cannot become one of whole documents".to_owned()),
-            (true, false) => problems.push("it is one of whole documents and cannot become shared by fields".to_owned()),
+            (false, true) => {
+                problems.push("it is shared by fields and cannot become one of whole documents".to_owned())
+            }
+            (true, false) => {
+                problems.push("it is one of whole documents and cannot become shared by fields".to_owned())
+            }
             _ => {}
         }
         for declared in declared.owners.iter().filter(|declared| !self.owners.contains(declared)) {
@@ -146,8 +150,9 @@ impl Fields {
             .set_tokenizer("raw")
             .set_index_option(IndexRecordOption::Basic)
             .set_fieldnorms(false);
-        let words =
-            TextFieldIndexing::default().set_tokenizer(WORDS).set_index_option(IndexRecordOption::WithFreqsAndPositions);
+        let words = TextFieldIndexing::default()
+            .set_tokenizer(WORDS)
+            .set_index_option(IndexRecordOption::WithFreqsAndPositions);
         let mut builder = Schema::builder();
         let fields = Self {
             id: builder.add_text_field("id", STRING | STORED),
@@ -171,6 +176,11 @@ impl Fields {
     pub(super) fn path(field: Field, path: &str) -> Term {
         Term::from_field_json_path(field, path, true)
     }
+}
+
+/// Whether `folder` holds an index.
+pub(super) fn is_index(folder: &Path) -> bool {
+    folder.join(DEFINITION).is_file()
 }
 
 /// The analyser of texts.
@@ -201,7 +211,9 @@ pub(super) fn open(folder: &Path) -> tantivy::Result<(Index, Fields)> {
 
 fn checked(index: Index, schema: &Schema, fields: Fields) -> tantivy::Result<(Index, Fields)> {
     if index.schema() != *schema {
-        return Err(tantivy::TantivyError::SchemaError("the index was made by another version of pillowtop".to_owned()));
+        return Err(tantivy::TantivyError::SchemaError(
+            "the index was made by another version of pillowtop".to_owned(),
+        ));
     }
     index.tokenizers().register(WORDS, analyser());
     Ok((index, fields))
@@ -239,7 +251,10 @@ mod tests {
     fn owners_may_grow_and_never_share_a_field() {
         let known = definition(&[&["a", "b"], &["c"]]);
         assert_eq!(known.extended(&definition(&[&["a", "b", "d"]])), Ok(definition(&[&["c"], &["a", "b", "d"]])));
-        assert_eq!(known.extended(&definition(&[&["b", "d"]])), Err(vec!["field b already has another owner".to_owned()]));
+        assert_eq!(
+            known.extended(&definition(&[&["b", "d"]])),
+            Err(vec!["field b already has another owner".to_owned()])
+        );
         assert_eq!(
             known.extended(&definition(&[])),
             Err(vec!["it is shared by fields and cannot become one of whole documents".to_owned()])
