@@ -89,3 +89,67 @@ fn insert(properties: &mut Map<String, Value>, path: &str, kind: FieldKind) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn type_of(mapping: &str, path: &[&str]) -> String {
+        let mapping: Value = serde_json::from_str(mapping).unwrap();
+        let field = path.iter().fold(&mapping, |at, name| &at["properties"][name]);
+        field["type"].as_str().unwrap_or("none").to_owned()
+    }
+
+    #[test]
+    fn what_the_transforms_add_can_be_searched() {
+        for (mapping, path, expected) in [
+            (CASE, &["owner_type"][..], "keyword"),
+            (CASE, &["inserted_at"], "date"),
+            (CASE, &["backend_id"], "keyword"),
+            (CASE, &["actions"], "nested"),
+            (CASE, &["closed"], "boolean"),
+            (CASE, &["indices", "referenced_id"], "keyword"),
+            (FORM, &["user_type"], "keyword"),
+            (FORM, &["inserted_at"], "date"),
+            (FORM, &["backend_id"], "keyword"),
+            (FORM, &["__retrieved_case_ids"], "keyword"),
+            (FORM, &["form", "meta", "geo_point"], "geo_point"),
+            (FORM, &["form", "meta", "timeStart"], "date"),
+            (FORM, &["form", "meta", "commcare_version"], "keyword"),
+            (FORM, &["form", "meta", "app_build_version"], "integer"),
+            (FORM, &["form", "case", "@date_modified"], "date"),
+            (FORM, &["form", "case", "update"], "object"),
+        ] {
+            assert_eq!(type_of(mapping, path), expected, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn unlisted_fields_of_forms_and_cases_are_not_searched() {
+        for mapping in [CASE, FORM] {
+            let mapping: Value = serde_json::from_str(mapping).unwrap();
+            assert_eq!((&mapping["dynamic"], &mapping["date_detection"]), (&json!(false), &json!(false)));
+        }
+    }
+
+    #[test]
+    fn dates_have_one_format_everywhere() {
+        for mapping in [CASE, FORM] {
+            assert_eq!(mapping.matches("\"date\",").count(), mapping.matches(DATE_FORMAT).count());
+            assert!(mapping.contains(DATE_FORMAT));
+        }
+    }
+
+    #[test]
+    fn listed_fields_of_plain_documents_lead_into_objects() {
+        let fields = vec![("a.b".to_owned(), FieldKind::Long), ("a.c.d".to_owned(), FieldKind::Keyword)];
+        let mapping: Value = serde_json::from_str(&plain(&Settings { fields, unlisted: Unlisted::Dynamic })).unwrap();
+        assert_eq!(
+            mapping,
+            json!({"dynamic": true, "date_detection": false, "properties": {"a": {"properties": {
+                "b": {"type": "long", "ignore_malformed": true},
+                "c": {"properties": {"d": {"type": "keyword", "ignore_above": 8191}}},
+            }}}})
+        );
+    }
+}

@@ -51,3 +51,35 @@ impl From<Failure> for Error {
 }
 
 pillowtop_sdk::export_processor!(EsIndexer);
+
+#[cfg(test)]
+mod tests {
+    use pillowtop_sdk::testing::{Fixture, Harness};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn it_describes_its_index_and_its_look_ups() {
+        let config = json!({"profile": "form", "index": "forms", "user_lookup": "users", "build_lookup": "builds"});
+        let description = Harness::<EsIndexer>::configure(config).unwrap().description();
+        assert_eq!(description["indices"][0]["name"], "forms");
+        assert_eq!(description["indices"][0]["mapping"]["properties"]["domain"]["type"], "keyword");
+        assert_eq!(description["lookups"], json!(["users", "builds"]));
+    }
+
+    #[test]
+    fn it_tells_all_problems_of_its_configuration() {
+        let problems = Harness::<EsIndexer>::configure(json!({"profile": "case", "colour": 1})).unwrap_err();
+        assert_eq!(problems.iter().map(Problem::path).collect::<Vec<_>>(), ["index", "colour"]);
+    }
+
+    #[test]
+    fn one_broken_document_does_not_touch_the_others() {
+        let mut harness = Harness::<EsIndexer>::configure(json!({"profile": "plain", "index": "i"})).unwrap();
+        let answers = harness.process([Fixture::present("a", json!({"n": 1})), Fixture::bytes("b", "{")]);
+        assert_eq!(answers[0], json!({"writes": [{"index": {"index": "i", "id": "a", "document": {"n": 1}}}]}));
+        assert_eq!(answers[1]["failed"]["kind"], "invalid-input");
+        assert_eq!(answers[1]["failed"]["retry_can_help"], false);
+    }
+}
