@@ -1,0 +1,217 @@
+//! A client of the cluster: what it logs, when it lost its brokers, and how blocking questions are asked.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::client::Client as NativeClient;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tracing::{debug, info, warn};
+
+use super::describe::{Described, describe};
+use crate::feed::Error;
+use crate::model::{Outage, Partition};
+
+/// How long one question to the cluster may take.
+const QUESTION_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often the queue of events is looked into at once; more wait for the next time.
+const EVENTS_AT_ONCE: usize = 16;
+
+/// A client with our context.
+pub(super) type Client = BaseConsumer<Watch>;
+
+/// Hears what librdkafka has to say of its brokers, and says each change of state once.
+pub(super) struct Watch {
+    brokers: String,
+    lost: AtomicBool,
+    /// librdkafka's last complaint: the reason when a question times out.
+    last_error: Mutex<Option<String>>,
+}
+
+/// The oldest offset of a partition and the end of what may be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// The oldest offset that is still there.
+    pub(super) low: u64,
+    /// After the last message that is committed.
+    pub(super) high: u64,
+}
+
+impl Watch {
+    pub(super) fn new(brokers: &str) -> Self {
+        Self { brokers: brokers.to_owned(), lost: AtomicBool::new(false), last_error: Mutex::new(None) }
+    }
+
+    /// Something came from a broker.
+    pub(super) fn heard(&self) {
+        if self.lost.load(Ordering::Relaxed) && self.lost.swap(false, Ordering::Relaxed) {
+            info!(brokers = self.brokers, "kafka brokers are back");
+        }
+    }
+
+    fn outage(&self, operation: &str, error: RDKafkaErrorCode) -> Outage {
+        let last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let reason = last.map_or_else(|| error.to_string(), |last| format!("{error}: {last}"));
+        Outage::new(format!("could not {operation} at kafka brokers {}", self.brokers), reason)
+    }
+}
+
+impl ClientContext for Watch {
+    fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // What matters of it also comes as an error; these lines are for those who look closer.
+        debug!(target: "librdkafka", facility, message);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        debug!(target: "librdkafka", statistics = %String::from_utf8_lossy(statistics));
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            if !self.lost.swap(true, Ordering::Relaxed) {
+                let last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let reason = last.unwrap_or_else(|| reason.to_owned());
+                warn!(brokers = self.brokers, reason, "kafka brokers are lost, waiting for them");
+            }
+            return;
+        }
+        debug!(target: "librdkafka", %error, reason);
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+    }
+}
+
+impl ConsumerContext for Watch {}
+
+/// Serves what librdkafka has for us beside messages; does not wait.
+///
+/// # Errors
+/// A message that came here would be lost to its partition; that is refused rather than ignored.
+pub(super) fn serve(client: &Client) -> Result<(), Outage> {
+    for _ in 0..EVENTS_AT_ONCE {
+        // The context has heard errors already. None may also be a log line, with more behind it.
+        if let Some(Ok(_)) = client.poll(Duration::ZERO) {
+            let operation = "a message came outside of its partition's queue".to_owned();
+            return Err(Outage { operation, source: None });
+        }
+    }
+    Ok(())
+}
+
+/// What the cluster has of these topics now.
+///
+/// # Errors
+/// An outage when nobody answers. Cancel-safe: a question that nobody waits for any more ends by itself.
+pub(super) async fn ask_topics(
+    client: &Arc<Client>,
+    topics: Vec<Arc<str>>,
+) -> Result<Vec<Result<Described, RDKafkaErrorCode>>, Error> {
+    ask(client, "ask for topics", move |client| describe(client, &topics, QUESTION_LIMIT)).await
+}
+
+/// The names of all topics but Kafka's own.
+///
+/// # Errors
+/// An outage when nobody answers. Cancel-safe.
+pub(super) async fn ask_names(client: &Arc<Client>) -> Result<Vec<String>, Error> {
+    let names = |client: &Client| {
+        let metadata = client.fetch_metadata(None, QUESTION_LIMIT).map_err(|error| code(&error))?;
+        let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
+        let mut names: Vec<String> = names.filter(|name| !name.starts_with("__")).collect();
+        names.sort();
+        Ok(names)
+    };
+    ask(client, "list topics", names).await
+}
+
+/// The bounds of these partitions now, in their order.
+///
+/// # Errors
+/// An outage when nobody answers, or not for all of them. Cancel-safe.
+pub(super) async fn ask_bounds(client: &Arc<Client>, partitions: Vec<Partition>) -> Result<Vec<Bounds>, Error> {
+    let bounds = move |client: &Client| {
+        let low = offsets(client, &partitions, Offset::Beginning)?;
+        let high = offsets(client, &partitions, Offset::End)?;
+        Ok(low.into_iter().zip(high).map(|(low, high)| Bounds { low, high }).collect())
+    };
+    ask(client, "ask for offsets", bounds).await
+}
+
+/// The ends of these partitions now, in their order.
+///
+/// # Errors
+/// An outage when nobody answers, or not for all of them. Cancel-safe.
+pub(super) async fn ask_ends(client: &Arc<Client>, partitions: Vec<Partition>) -> Result<Vec<u64>, Error> {
+    ask(client, "ask for offsets", move |client| offsets(client, &partitions, Offset::End)).await
+}
+
+/// Runs a blocking question where it may block.
+async fn ask<T: Send + 'static>(
+    client: &Arc<Client>,
+    operation: &'static str,
+    question: impl FnOnce(&Client) -> Result<T, RDKafkaErrorCode> + Send + 'static,
+) -> Result<T, Error> {
+    let shared = Arc::clone(client);
+    let answer = tokio::task::spawn_blocking(move || {
+        let answer = question(&shared);
+        if answer.is_err() {
+            // The reason lies among the events.
+            serve(&shared).ok();
+        }
+        answer
+    })
+    .await
+    .unwrap_or(Err(RDKafkaErrorCode::Fail));
+    let watch: &Watch = NativeClient::context(client.client());
+    match answer {
+        Ok(answer) => {
+            watch.heard();
+            Ok(answer)
+        }
+        Err(error) => Err(Error::Outage(watch.outage(operation, error))),
+    }
+}
+
+/// Asks for one end of every partition, with one request per broker. Under `read_committed` the end is that of what
+/// is committed, which is where reading ends.
+fn offsets(client: &Client, partitions: &[Partition], which: Offset) -> Result<Vec<u64>, RDKafkaErrorCode> {
+    if partitions.is_empty() {
+        return Ok(Vec::new());
+    }
+    try_offsets(client, partitions, which).map_err(|error| code(&error))
+}
+
+fn try_offsets(client: &Client, partitions: &[Partition], which: Offset) -> KafkaResult<Vec<u64>> {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        // The protocol's names for the two ends are times: -2 and -1, which are also these offsets' numbers.
+        list.add_partition_offset(&partition.topic, number_of(partition), which)?;
+    }
+    let found = client.offsets_for_times(list, QUESTION_LIMIT)?;
+    let one = |partition: &Partition| {
+        let element = found
+            .find_partition(&partition.topic, number_of(partition))
+            .ok_or(KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownPartition))?;
+        element.error()?;
+        match element.offset() {
+            Offset::Offset(offset) => {
+                u64::try_from(offset).map_err(|_negative| KafkaError::OffsetFetch(RDKafkaErrorCode::OffsetNotAvailable))
+            }
+            _ => Err(KafkaError::OffsetFetch(RDKafkaErrorCode::OffsetNotAvailable)),
+        }
+    };
+    partitions.iter().map(one).collect()
+}
+
+/// The number of a partition as librdkafka wants it; the cluster's own numbers always fit.
+pub(super) fn number_of(partition: &Partition) -> i32 {
+    i32::try_from(partition.number).unwrap_or(-1)
+}
+
+fn code(error: &KafkaError) -> RDKafkaErrorCode {
+    error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail)
+}

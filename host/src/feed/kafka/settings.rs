@@ -1,0 +1,137 @@
+//! The settings of a Kafka feed as librdkafka's: our defaults, what the user may change, and what is ours to decide.
+
+use std::collections::BTreeMap;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+
+use crate::feed::Error;
+
+/// Bytes that one feed may hold unread, over all its partitions; what is being received comes on top.
+const BUFFER_BYTES: usize = 32 * 1024 * 1024;
+
+/// Messages that one feed may hold unread. librdkafka spends some 400 bytes on each beside its content.
+const BUFFER_MESSAGES: usize = 64 * 1024;
+
+/// The least share of a partition, however many there are: below it every fetch would bring only a few messages.
+const LEAST_BYTES: usize = 128 * 1024;
+const LEAST_MESSAGES: usize = 256;
+
+/// What a broker sends of one partition at once. Whole batches come, so a larger one is received all the same.
+const MOST_FETCH_BYTES: usize = 1024 * 1024;
+
+/// Options on which the engine's promises stand, and why a user may not set them.
+const OURS: [(&str, &str); 6] = [
+    ("bootstrap.servers", "give the addresses as `brokers`"),
+    ("metadata.broker.list", "give the addresses as `brokers`"),
+    ("enable.auto.commit", "progress is kept in pillowtop's checkpoints, never in Kafka"),
+    ("enable.auto.offset.store", "progress is kept in pillowtop's checkpoints, never in Kafka"),
+    ("auto.offset.reset", "a missing offset is an error here, never skipped; `start` says where a new pillow begins"),
+    ("enable.partition.eof", "the end of a partition has to be known"),
+];
+
+/// What a new client is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Questions only.
+    Asking,
+    /// Reading so many partitions.
+    Reading(usize),
+}
+
+/// The configuration of a client.
+///
+/// # Errors
+/// An option that librdkafka does not know, or with a value that it does not take, or that is ours; named.
+pub(super) fn config(
+    brokers: &str,
+    options: &BTreeMap<String, String>,
+    purpose: Purpose,
+) -> Result<ClientConfig, Error> {
+    let mut config = ClientConfig::new();
+    config.set("client.id", "pillowtop");
+    config.set("isolation.level", "read_committed");
+    config.set("allow.auto.create.topics", "false");
+    config.set("socket.keepalive.enable", "true");
+    // The default of 10 s would be how much later we come back than the broker does.
+    config.set("reconnect.backoff.max.ms", "2000");
+    if let Purpose::Reading(partitions) = purpose {
+        // librdkafka wants a group for any assignment; it is never joined, and nothing is committed to it.
+        config.set("group.id", "pillowtop");
+        let share = |total: usize, least: usize| (total / partitions.max(1)).max(least);
+        let bytes = share(BUFFER_BYTES, LEAST_BYTES);
+        config.set("queued.max.messages.kbytes", (bytes / 1024).to_string());
+        config.set("queued.min.messages", share(BUFFER_MESSAGES, LEAST_MESSAGES).to_string());
+        config.set("fetch.message.max.bytes", bytes.min(MOST_FETCH_BYTES).to_string());
+        // How long a partition rests when its queue was full. The default of 1 s is longer than the queue lasts.
+        config.set("fetch.queue.backoff.ms", "10");
+    }
+    for (name, value) in options {
+        if let Some((_, why)) = OURS.iter().find(|(ours, _)| ours == name) {
+            return Err(Error::Refused(format!("kafka option {name} cannot be set: {why}")));
+        }
+        if purpose == Purpose::Asking && name.as_str() == "group.id" {
+            continue;
+        }
+        config.set(name, value);
+    }
+    config.set("bootstrap.servers", brokers);
+    config.set("enable.auto.commit", "false");
+    config.set("enable.auto.offset.store", "false");
+    config.set("auto.offset.reset", "error");
+    config.set("enable.partition.eof", "true");
+    config.set_log_level(RDKafkaLogLevel::Info);
+    config.create_native_config().map_err(|error| refused(&error))?;
+    Ok(config)
+}
+
+/// What librdkafka has against a configuration. Values are not repeated: some are secrets.
+pub(super) fn refused(error: &KafkaError) -> Error {
+    Error::Refused(match error {
+        KafkaError::ClientConfig(_, why, name, _) => format!("kafka option {name}: {why}"),
+        KafkaError::ClientCreation(why) => format!("kafka options: {why}"),
+        other => format!("kafka options: {other}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(name: &str, value: &str) -> Result<ClientConfig, String> {
+        let options = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        config("127.0.0.1:1", &options, Purpose::Reading(4)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn any_setting_of_librdkafka_passes_through_and_overrides_ours() {
+        let config = check("isolation.level", "read_uncommitted").unwrap();
+        assert_eq!(config.get("isolation.level"), Some("read_uncommitted"));
+        assert_eq!(check("fetch.wait.max.ms", "20").unwrap().get("fetch.wait.max.ms"), Some("20"));
+    }
+
+    #[test]
+    fn a_wrong_setting_is_refused_by_name() {
+        let unknown = check("ftech.min.bytes", "1").unwrap_err();
+        assert_eq!(unknown, "kafka option ftech.min.bytes: No such configuration property: \"ftech.min.bytes\"");
+        let value = check("security.protocol", "carrier-pigeon").unwrap_err();
+        assert!(value.starts_with("kafka option security.protocol: Invalid value"), "{value}");
+    }
+
+    #[test]
+    fn what_the_engine_promises_cannot_be_set_away() {
+        for (name, _) in OURS {
+            assert!(check(name, "true").unwrap_err().starts_with(&format!("kafka option {name} cannot be set: ")));
+        }
+    }
+
+    #[test]
+    fn the_buffer_is_shared_by_the_partitions_and_never_too_small() {
+        let kbytes = |partitions| {
+            let config = config("b:1", &BTreeMap::new(), Purpose::Reading(partitions)).unwrap();
+            config.get("queued.max.messages.kbytes").unwrap().parse::<usize>().unwrap()
+        };
+        assert_eq!((kbytes(1), kbytes(4), kbytes(1000)), (32 * 1024, 8 * 1024, 128));
+    }
+}

@@ -1,0 +1,141 @@
+//! A real Apache Kafka for tests, through `tests/services/kafka`: started when it is first needed, and ended when this
+//! process ends, however it does. Other suites include this file with `#[path]`.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tempfile::TempDir;
+
+/// How long the broker may take for anything asked of it here.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
+/// A broker.
+pub(crate) struct Broker {
+    /// `host:port`.
+    pub(crate) address: String,
+    folder: Option<TempDir>,
+    /// The script ends the broker when this closes.
+    _lifeline: ChildStdin,
+    _script: Child,
+}
+
+impl Broker {
+    /// The broker that all tests of this process share, or the one that `PILLOWTOP_TEST_KAFKA` names.
+    pub(crate) fn shared() -> &'static Self {
+        static SHARED: OnceLock<Broker> = OnceLock::new();
+        SHARED.get_or_init(|| Self::run(Command::new(script()).arg("run"), None))
+    }
+
+    /// A broker of one's own, which can be stopped.
+    pub(crate) fn own() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut command = Command::new(script());
+        command.arg("run").arg(folder.path()).env_remove("PILLOWTOP_TEST_KAFKA");
+        Self::run(&mut command, Some(folder))
+    }
+
+    fn run(command: &mut Command, folder: Option<TempDir>) -> Self {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("tests/services/kafka runs");
+        let mut address = String::new();
+        let stdout = child.stdout.take().expect("a pipe");
+        BufReader::new(stdout).read_line(&mut address).expect("its output can be read");
+        let address = address.trim().to_owned();
+        assert!(!address.is_empty(), "tests/services/kafka did not start a broker; its reason stands above");
+        Self { address, folder, _lifeline: child.stdin.take().expect("a pipe"), _script: child }
+    }
+
+    /// Stops the broker as a crash would; its data stay.
+    pub(crate) fn kill(&self) {
+        self.control("kill");
+    }
+
+    /// Starts it again, where it was.
+    pub(crate) fn start_again(&self) {
+        self.control("start");
+    }
+
+    fn control(&self, word: &str) {
+        let folder = self.folder.as_ref().expect("a broker of one's own").path();
+        let mut command = Command::new(script());
+        command.arg(word).arg(folder).env_remove("PILLOWTOP_TEST_KAFKA").stdout(Stdio::null());
+        assert!(command.status().expect("tests/services/kafka runs").success(), "{word} failed");
+    }
+
+    /// Makes a topic.
+    pub(crate) async fn create_topic(&self, name: &str, partitions: i32) {
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        self.admin().create_topics([&topic], &options()).await.unwrap()[0].as_ref().unwrap();
+    }
+
+    /// Deletes a topic.
+    pub(crate) async fn delete_topic(&self, name: &str) {
+        self.admin().delete_topics(&[name], &options()).await.unwrap()[0].as_ref().unwrap();
+    }
+
+    /// Gives a topic more partitions.
+    pub(crate) async fn grow_topic(&self, name: &str, partitions: usize) {
+        let grown = NewPartitions::new(name, partitions);
+        self.admin().create_partitions([&grown], &options()).await.unwrap()[0].as_ref().unwrap();
+    }
+
+    /// Cuts off what stands before `offset`, as retention would.
+    pub(crate) async fn delete_before(&self, topic: &str, partition: i32, offset: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+        self.admin().delete_records(&list, &options()).await.unwrap();
+    }
+
+    /// A producer.
+    pub(crate) fn producer(&self) -> BaseProducer {
+        self.config().create().unwrap()
+    }
+
+    /// A producer for transactions.
+    pub(crate) fn transactions(&self, id: &str) -> BaseProducer {
+        let producer: BaseProducer = self.config().set("transactional.id", id).create().unwrap();
+        producer.init_transactions(LIMIT).unwrap();
+        producer
+    }
+
+    /// Publishes values to a partition, in order, and waits until the broker has them.
+    pub(crate) fn publish<'a>(&self, topic: &str, partition: i32, values: impl IntoIterator<Item = &'a str>) {
+        let producer = self.producer();
+        for value in values {
+            send(&producer, topic, partition, value);
+        }
+        producer.flush(LIMIT).unwrap();
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.config().create().unwrap()
+    }
+
+    fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.address);
+        config
+    }
+}
+
+/// Hands one value to a producer, without a key; waits for nothing.
+pub(crate) fn send(producer: &BaseProducer, topic: &str, partition: i32, value: &str) {
+    let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).partition(partition).payload(value.as_bytes());
+    producer.send(record).map_err(|(error, _)| error).unwrap();
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().operation_timeout(Some(LIMIT)).request_timeout(Some(LIMIT))
+}
+
+fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/services/kafka")
+}
