@@ -118,4 +118,6 @@ impl Processor for WasmProcessor {
 }
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

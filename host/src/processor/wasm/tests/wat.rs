@@ -2,12 +2,9 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::OnceLock;
 
 use wit_component::{StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
-
-use crate::processor::wasm::{Cache, Engine};
 
 /// A core module with the exports of a processor. As it stands, it declares nothing and skips every change.
 pub(super) struct Guest {
@@ -126,14 +123,4 @@ impl Guest {
             heap = LARGE * 6,
         )
     }
-}
-
-/// The engine that all tests share, and the compiled code that they leave for the next run.
-pub(super) fn runtime() -> &'static (Engine, Cache) {
-    static RUNTIME: OnceLock<(Engine, Cache)> = OnceLock::new();
-    RUNTIME.get_or_init(|| {
-        let program = std::env::current_exe().unwrap();
-        let cache = Cache::open(program.parent().unwrap().with_file_name("compiled-guests")).unwrap();
-        (Engine::new().unwrap(), cache)
-    })
 }
