@@ -7,19 +7,19 @@ use clap::{Args, Parser, Subcommand};
 /// Change feeds to search indices and tables, through WASM processors that are swapped live.
 #[derive(Debug, Parser)]
 #[command(name = "pillowtop", version, propagate_version = true, after_help = EXIT_CODES)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The settings: databases, feeds, document stores, sinks, limits.
     #[arg(long, global = true, default_value = "pillowtop.toml", env = "PILLOWTOP_SETTINGS")]
-    pub settings: PathBuf,
+    pub(crate) settings: PathBuf,
     /// The folder with the manifests, one pillow each.
     #[arg(long, global = true, default_value = "pipelines", env = "PILLOWTOP_PIPELINES")]
-    pub pipelines: PathBuf,
+    pub(crate) pipelines: PathBuf,
     /// Print data as JSON.
     #[arg(long, global = true)]
-    pub json: bool,
+    pub(crate) json: bool,
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 const EXIT_CODES: &str = "Exit codes:
@@ -30,7 +30,7 @@ const EXIT_CODES: &str = "Exit codes:
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run the pillows, and follow manifests and modules as they change.
     Run(Run),
     /// Check settings, manifests and modules; run nothing.
@@ -69,33 +69,33 @@ pub enum Command {
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
-pub struct Run {
+pub(crate) struct Run {
     /// Only these pillows.
     #[arg(long, num_args = 1.., value_name = "NAME")]
-    pub only: Vec<String>,
+    pub(crate) only: Vec<String>,
     /// End when every feed was read to its end and all is settled.
     #[arg(long)]
-    pub until_caught_up: bool,
+    pub(crate) until_caught_up: bool,
 }
 
 /// Arguments of `search`.
 #[derive(Debug, Args)]
-pub struct Search {
+pub(crate) struct Search {
     /// The index.
-    pub index: String,
+    pub(crate) index: String,
     /// Words, `field:value`, phrases, ranges, AND, OR, NOT.
-    pub query: String,
+    pub(crate) query: String,
     /// The sink, where the settings define several embedded ones.
     #[arg(long)]
-    pub sink: Option<String>,
+    pub(crate) sink: Option<String>,
     /// At most so many.
     #[arg(long, default_value_t = 10)]
-    pub limit: usize,
+    pub(crate) limit: usize,
 }
 
 /// The `checkpoint` commands.
 #[derive(Debug, Subcommand)]
-pub enum CheckpointCommand {
+pub(crate) enum CheckpointCommand {
     /// All checkpoints.
     List,
     /// One pillow's checkpoints and their latest moves.
@@ -125,26 +125,26 @@ pub enum CheckpointCommand {
 
 /// Which parked failures.
 #[derive(Debug, Args)]
-pub struct Which {
+pub(crate) struct Which {
     /// The number of one failure.
-    pub number: Option<i64>,
+    pub(crate) number: Option<i64>,
     /// Those of this pillow.
     #[arg(long)]
-    pub pillow: Option<String>,
+    pub(crate) pillow: Option<String>,
     /// Those of this processor.
     #[arg(long)]
-    pub processor: Option<String>,
+    pub(crate) processor: Option<String>,
     /// Those of this document.
     #[arg(long)]
-    pub document: Option<String>,
+    pub(crate) document: Option<String>,
     /// All of them.
     #[arg(long, conflicts_with_all = ["number", "pillow", "processor", "document"])]
-    pub all: bool,
+    pub(crate) all: bool,
 }
 
 /// The `errors` commands.
 #[derive(Debug, Subcommand)]
-pub enum ErrorsCommand {
+pub(crate) enum ErrorsCommand {
     /// Parked failures, the oldest first.
     List {
         #[command(flatten)]
@@ -166,7 +166,7 @@ pub enum ErrorsCommand {
 
 /// The `processor` commands.
 #[derive(Debug, Subcommand)]
-pub enum ProcessorCommand {
+pub(crate) enum ProcessorCommand {
     /// What a module is: contract, imports, exports, size, digest.
     Inspect {
         /// The module.

@@ -14,7 +14,7 @@ use crate::model::{
 };
 use crate::pipeline::LookupStores;
 use crate::processor::wasm::{self, Kind};
-use crate::processor::{Call, Instance as _, Processor as _};
+use crate::processor::{Call, Processor as _};
 
 use super::Outcome;
 use super::args::{Arguments, ProcessorCommand};
