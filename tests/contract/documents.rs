@@ -95,7 +95,7 @@ async fn an_empty_batch_has_no_answers(subject: &dyn Subject) {
 }
 
 async fn many_documents_are_found_at_once(subject: &dyn Subject) {
-    let ids: Vec<String> = (0..1201).map(|number| format!("id-{number}")).collect();
+    let ids: Vec<String> = (0..501).map(|number| format!("id-{number}")).collect();
     for id in &ids {
         subject.put(id, None, id).await;
     }

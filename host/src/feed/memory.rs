@@ -313,3 +313,54 @@ impl Entries {
         (read, self.end)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Outage;
+    use std::num::NonZeroUsize;
+    use std::time::Duration;
+    use tokio::time::{sleep, timeout};
+
+    const LIMITS: Limits = Limits { count: NonZeroUsize::new(10).unwrap(), bytes: NonZeroUsize::new(1 << 20).unwrap() };
+
+    async fn waiting_feed(log: &MemoryLog) -> Box<dyn Feed> {
+        let mut feed = log.open(&["t".into()], Start::Earliest).await.unwrap();
+        feed.start(vec![From { partition: Partition::new("t", 0), checkpoint: None }]).await.unwrap();
+        assert_eq!(feed.next(LIMITS).await.unwrap(), Event::AtEnd);
+        feed
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_injected_error_reaches_a_feed_that_waits_and_the_feed_goes_on() {
+        let log = MemoryLog::new(&["t"], 1);
+        let mut feed = waiting_feed(&log).await;
+        let outage = || Error::Outage(Outage { operation: "it is down".to_owned(), source: None });
+        let (event, ()) = tokio::join!(feed.next(LIMITS), async {
+            sleep(Duration::from_secs(3600)).await;
+            log.fail(outage());
+        });
+        assert_eq!(event.unwrap_err().to_string(), outage().to_string());
+        assert!(timeout(Duration::from_secs(3600), feed.next(LIMITS)).await.is_err());
+        log.push(&Partition::new("t", 0), r#"{"document_id":"a","data_source_name":"s"}"#);
+        assert!(matches!(feed.next(LIMITS).await.unwrap(), Event::Read(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gap_at_the_end_is_progress_without_entries() {
+        let log = MemoryLog::new(&["t"], 1);
+        let mut feed = waiting_feed(&log).await;
+        log.skip(&Partition::new("t", 0), 3);
+        let Event::Read(read) = feed.next(LIMITS).await.unwrap() else { panic!("the gap moves the progress") };
+        assert_eq!((read.entries.len(), read.progress.next), (0, Position::number(3)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_is_made_again_stops_a_feed_that_waits() {
+        let log = MemoryLog::new(&["t"], 1);
+        let mut feed = waiting_feed(&log).await;
+        log.reset();
+        let error = feed.next(LIMITS).await.unwrap_err();
+        assert_eq!(error.to_string(), "t:0: the log was memory-1, but is memory-2 now");
+    }
+}

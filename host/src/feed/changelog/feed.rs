@@ -1,20 +1,16 @@
 //! Reads the change log: the feed, and the source that opens feeds over one database.
 
-use std::str::from_utf8;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use futures_util::TryStreamExt;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 use tokio::sync::watch;
 
 use crate::feed::{End, Error, Event, Feed, From, Limits, Read, Source, Start};
-use crate::model::{Beside, Change, Checkpoint, Entry, Outage, Partition, Position, Progress, Undecodable, chain};
+use crate::model::{Checkpoint, Outage, Partition, Position, Progress};
 use crate::sql::{Database, Sqlite};
 
 use super::outage;
+use super::rows::{as_json, check_log, check_pruned, heads, read_page, unsigned};
 use super::schema::{self, ChangeLog};
 use super::wake::Watcher;
 
@@ -51,24 +47,6 @@ struct Lane {
     next: u64,
     /// Whether there may be rows from there on.
     ready: bool,
-}
-
-/// What the log says about one partition, seen from one place in it.
-#[derive(Debug)]
-struct Head {
-    /// The first row from that place on.
-    first: Option<u64>,
-    /// Every row below may have been deleted, and the one just below was.
-    pruned_before: Option<u64>,
-}
-
-/// What the log says about all partitions in one moment.
-#[derive(Debug)]
-struct Heads {
-    incarnation: String,
-    /// The id that the next row will have, at least.
-    end: u64,
-    heads: Vec<Head>,
 }
 
 impl ChangelogSource {
@@ -234,36 +212,8 @@ impl ChangelogFeed {
     /// Reads on in one partition; none when its rows are gone.
     async fn read(&mut self, at: usize, limits: Limits) -> Result<Option<Read>, Error> {
         let Lane { partition, next: from, .. } = &self.lanes[at];
-        let failed = || outage(&self.sqlite.path, "read the change log");
-        let count = i64::try_from(limits.count.get()).unwrap_or(i64::MAX);
-        let mut rows = sqlx::query(
-            r#"select id, document_id, change, published_at,
-                 (select before from change_log_pruned where topic = ?1 and "partition" = ?2)
-               from change_log where topic = ?1 and "partition" = ?2 and id >= ?3 order by id limit ?4"#,
-        )
-        .bind(partition.topic.as_ref())
-        .bind(partition.number)
-        .bind(signed(*from))
-        .bind(count)
-        .fetch(&self.sqlite.readers);
-        let mut entries = Vec::new();
-        let (mut next, mut bytes, mut full) = (*from, 0, false);
-        while let Some(row) = rows.try_next().await.map_err(failed()).map_err(Error::Outage)? {
-            let (id, size, entry) = decode(&row, &partition.topic).map_err(failed()).map_err(Error::Outage)?;
-            if entries.is_empty() {
-                let pruned_before: Option<i64> = row.try_get(4).map_err(failed()).map_err(Error::Outage)?;
-                let head = Head { first: Some(id), pruned_before: pruned_before.map(unsigned) };
-                check_pruned(partition, *from, &head)?;
-            } else if bytes + size > limits.bytes.get() {
-                full = true;
-                break;
-            }
-            entries.push(entry);
-            bytes += size;
-            next = id + 1;
-        }
-        drop(rows);
-        full |= entries.len() == limits.count.get();
+        let page = read_page(&self.sqlite, partition, *from, limits).await?;
+        let next = page.next.unwrap_or(*from);
         let progress = Progress {
             partition: partition.clone(),
             incarnation: Arc::clone(&self.log.incarnation),
@@ -272,119 +222,198 @@ impl ChangelogFeed {
         };
         let lane = &mut self.lanes[at];
         lane.next = next;
-        lane.ready = full;
+        lane.ready = page.has_more;
         self.turn = at + 1;
-        if !full {
+        if !page.has_more {
             // The end is said when the log was asked after the last read, not because a read came back short.
             self.stale = true;
         }
-        if entries.is_empty() {
+        if page.entries.is_empty() {
             return Ok(None);
         }
         self.said_end = false;
-        Ok(Some(Read { progress, entries }))
+        Ok(Some(Read { progress, entries: page.entries }))
     }
 }
 
-/// One row as an entry, with its id and its size.
-fn decode(row: &SqliteRow, topic: &Arc<str>) -> sqlx::Result<(u64, usize, Entry)> {
-    let id = unsigned(row.try_get(0)?);
-    let document_id: &[u8] = row.try_get(1)?;
-    let change: &[u8] = row.try_get(2)?;
-    let published_at: Option<&str> = row.try_get(3).ok();
-    let position = Position::number(id);
-    let decoded = from_utf8(document_id).map_err(|error| error.to_string()).and_then(|document_id| {
-        let beside = Beside { document_id: Some(document_id), source: Some(topic), published_at };
-        let change = Change::decode_beside(change, position.clone(), beside).map_err(|error| chain(&error))?;
-        if change.key.id.as_ref() == document_id {
-            return Ok(change);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::changelog::create_tables;
+    use crate::model::Entry;
+    use std::num::{NonZeroU16, NonZeroUsize};
+    use std::time::Duration;
+    use tokio::time::{Instant, timeout};
+
+    const LIMITS: Limits =
+        Limits { count: NonZeroUsize::new(1000).unwrap(), bytes: NonZeroUsize::new(1 << 20).unwrap() };
+
+    struct Log {
+        folder: tempfile::TempDir,
+        database: Database,
+    }
+
+    impl Log {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let database = Database::open(&url(&folder)).await.unwrap();
+            create_tables(&database, NonZeroU16::MIN).await.unwrap();
+            Self { folder, database }
         }
-        let found = &change.key.id;
-        Err(format!("the message is about document {found}, but its row is about document {document_id}"))
-    });
-    let entry = match decoded {
-        Ok(change) => Entry::Change(change),
-        Err(reason) => Entry::Undecodable(Undecodable { position, bytes: Bytes::copy_from_slice(change), reason }),
-    };
-    Ok((id, document_id.len() + change.len(), entry))
-}
 
-/// Where the rows of each place begin, and how far its partition was pruned.
-async fn heads(sqlite: &Sqlite, places: &[(&Partition, u64)]) -> Result<Heads, Error> {
-    let failed = || outage(&sqlite.path, "look for new changes");
-    let rows = sqlx::query(
-        r#"select
-             (select min(id) from change_log
-              where topic = place.value->>0 and "partition" = place.value->>1 and id >= place.value->>2),
-             (select before from change_log_pruned
-              where topic = place.value->>0 and "partition" = place.value->>1),
-             meta.incarnation,
-             coalesce((select seq from sqlite_sequence where name = 'change_log'), 0) + 1
-           from change_log_meta as meta left join json_each(?1) as place order by place.key"#,
-    )
-    .bind(as_json(places))
-    .fetch_all(&sqlite.readers)
-    .await
-    .map_err(failed())
-    .map_err(Error::Outage)?;
-    let gone = || Outage { operation: format!("the change log in {} is gone", sqlite.path), source: None };
-    let last = rows.last().ok_or_else(|| Error::Outage(gone()))?;
-    let incarnation: String = last.try_get(2).map_err(failed()).map_err(Error::Outage)?;
-    let end = unsigned(last.try_get(3).map_err(failed()).map_err(Error::Outage)?);
-    let mut heads = Vec::with_capacity(places.len());
-    // The outer join answers one row, with the log alone, where there are no places.
-    for row in rows.iter().take(places.len()) {
-        let first: Option<i64> = row.try_get(0).map_err(failed()).map_err(Error::Outage)?;
-        let pruned_before: Option<i64> = row.try_get(1).map_err(failed()).map_err(Error::Outage)?;
-        heads.push(Head { first: first.map(unsigned), pruned_before: pruned_before.map(unsigned) });
+        async fn run(&self, statement: &'static str) {
+            let Database::Sqlite(sqlite) = &self.database;
+            sqlx::query(statement).execute(&sqlite.writer).await.unwrap();
+        }
+
+        /// A feed with connections of its own, started at the beginning.
+        async fn feed(&self) -> Box<dyn Feed> {
+            let source = ChangelogSource::new(Database::open(&url(&self.folder)).await.unwrap());
+            let mut feed = source.open(&["t".into()], Start::Earliest).await.unwrap();
+            feed.start(vec![From { partition: Partition::new("t", 0), checkpoint: None }]).await.unwrap();
+            feed
+        }
+
+        async fn entries(&self) -> Vec<Entry> {
+            match self.feed().await.next(LIMITS).await.unwrap() {
+                Event::Read(read) => read.entries,
+                Event::AtEnd => Vec::new(),
+            }
+        }
     }
-    Ok(Heads { incarnation, end, heads })
-}
 
-/// Places as the queries take them: one JSON array of topic, number and next id for each.
-fn as_json(places: &[(&Partition, u64)]) -> String {
-    let places: Vec<(&str, u32, i64)> =
-        places.iter().map(|(partition, next)| (partition.topic.as_ref(), partition.number, signed(*next))).collect();
-    serde_json::to_string(&places).expect("texts and numbers are always JSON")
-}
+    fn url(folder: &tempfile::TempDir) -> String {
+        format!("sqlite:{}", folder.path().join("log.db").display())
+    }
 
-/// Whether a checkpoint belongs to this log: to the same one, and to what it holds now. A database that was restored
-/// from a copy is the same log with a shorter end, and gives the ids that it lost to other changes.
-fn check_log(partition: &Partition, checkpoint: &Checkpoint, found: &Heads) -> Result<(), Error> {
-    let Checkpoint { incarnation, position } = checkpoint;
-    let remedy = "if it was made again or restored on purpose, say where to go on with `pillowtop checkpoint set`";
-    let what = if incarnation.as_ref() != found.incarnation {
-        format!(
-            "the checkpoint belongs to log {incarnation}, but the database holds log {}; {remedy}",
-            found.incarnation
+    #[tokio::test]
+    async fn the_shortest_insert_is_a_whole_change() {
+        let log = Log::new().await;
+        log.run("insert into change_log (topic, document_id) values ('t', 'a')").await;
+        let entries = log.entries().await;
+        let [Entry::Change(change)] = entries.as_slice() else { panic!("{entries:?}") };
+        assert_eq!((change.key.source.as_ref(), change.key.id.as_ref()), ("t", "a"));
+        assert!(change.published_at.is_some());
+    }
+
+    #[tokio::test]
+    async fn what_was_rolled_back_is_never_seen() {
+        let log = Log::new().await;
+        let Database::Sqlite(sqlite) = &log.database;
+        let mut transaction = sqlite.writer.begin().await.unwrap();
+        let insert = "insert into change_log (topic, document_id) values ('t', 'a')";
+        sqlx::query(insert).execute(&mut *transaction).await.unwrap();
+        assert_eq!(log.entries().await, []);
+        transaction.rollback().await.unwrap();
+        assert_eq!(log.entries().await, []);
+    }
+
+    #[tokio::test]
+    async fn a_message_about_another_document_than_its_row_is_not_understood() {
+        let log = Log::new().await;
+        log.run(r#"insert into change_log (topic, document_id, change) values ('t', 'a', '{"document_id":"b"}')"#)
+            .await;
+        let entries = log.entries().await;
+        let [Entry::Undecodable(undecodable)] = entries.as_slice() else { panic!("{entries:?}") };
+        assert_eq!(undecodable.reason, "the message is about document b, but its row is about document a");
+        assert_eq!(undecodable.bytes.as_ref(), br#"{"document_id":"b"}"#);
+    }
+
+    #[tokio::test]
+    async fn an_insert_wakes_a_waiting_feed_long_before_the_safety_check() {
+        let log = Log::new().await;
+        let mut feed = log.feed().await;
+        assert_eq!(feed.next(LIMITS).await.unwrap(), Event::AtEnd);
+        let began = Instant::now();
+        for _ in 0..20 {
+            let insert = log.run("insert into change_log (topic, document_id) values ('t', 'a')");
+            let (event, ()) = tokio::join!(timeout(Duration::from_secs(20), feed.next(LIMITS)), insert);
+            assert!(matches!(event.unwrap().unwrap(), Event::Read(_)));
+            assert_eq!(feed.next(LIMITS).await.unwrap(), Event::AtEnd);
+        }
+        // The safety check alone would take two seconds for each; a slow disk may take its time now and then.
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn writes_to_other_tables_wake_no_feed() {
+        let log = Log::new().await;
+        log.run("create table settled (n integer)").await;
+        let mut feed = log.feed().await;
+        assert_eq!(feed.next(LIMITS).await.unwrap(), Event::AtEnd);
+        let watcher = Watcher::start(match &log.database {
+            Database::Sqlite(sqlite) => sqlite,
+        });
+        let mut grown = watcher.subscribe();
+        // The first look at the log wakes, because nothing is known before it.
+        timeout(Duration::from_secs(20), grown.changed()).await.unwrap().unwrap();
+        for _ in 0..20 {
+            log.run("insert into settled values (1)").await;
+        }
+        log.run("insert into change_log (topic, document_id) values ('t', 'a')").await;
+        timeout(Duration::from_secs(20), grown.changed()).await.unwrap().unwrap();
+        assert_eq!(*grown.borrow(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_row_that_is_pruned_before_it_is_read_is_missed_by_name() {
+        let log = Log::new().await;
+        log.run("insert into change_log (topic, document_id) values ('t', 'a'), ('t', 'b'), ('t', 'c')").await;
+        let mut feed = log.feed().await;
+        let one = Limits { count: NonZeroUsize::MIN, ..LIMITS };
+        assert!(matches!(feed.next(one).await.unwrap(), Event::Read(_)));
+        log.run("delete from change_log where id <= 1").await;
+        // What was read may go.
+        assert!(matches!(feed.next(one).await.unwrap(), Event::Read(_)));
+        log.run("delete from change_log").await;
+        let error = timeout(Duration::from_secs(20), feed.next(one)).await.unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "First available topic offset for t:0 is 4 but needed 3.");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_gone_or_replaced_is_an_outage_and_not_an_end() {
+        let log = Log::new().await;
+        let mut feed = log.feed().await;
+        assert_eq!(feed.next(LIMITS).await.unwrap(), Event::AtEnd);
+        let (file, aside) = (log.folder.path().join("log.db"), log.folder.path().join("aside.db"));
+        std::fs::rename(&file, &aside).unwrap();
+        let error = timeout(Duration::from_secs(20), feed.next(LIMITS)).await.unwrap().unwrap_err();
+        let Error::Outage(outage) = error else { panic!("{error:?}") };
+        assert!(outage.to_string().ends_with("log.db is gone"), "{outage}");
+        std::fs::write(&file, "another").unwrap();
+        let error = feed.next(LIMITS).await.unwrap_err();
+        let Error::Outage(outage) = error else { panic!("{error:?}") };
+        assert!(outage.to_string().contains("was replaced by another file"), "{outage}");
+        std::fs::rename(&aside, &file).unwrap();
+        log.run("insert into change_log (topic, document_id) values ('t', 'a')").await;
+        let event = timeout(Duration::from_secs(20), feed.next(LIMITS)).await.unwrap().unwrap();
+        assert!(matches!(event, Event::Read(_)));
+    }
+
+    #[tokio::test]
+    async fn a_change_may_hold_any_bytes() {
+        let log = Log::new().await;
+        log.run(
+            r#"insert into change_log (topic, document_id, change) values
+               ('t', '1 2 3 é', '{"domain":"12 3 😀"}'), ('t', '', '{}'), ('t', 'b', x'00ff20'), ('t', 'c', '')"#,
         )
-    } else if position.as_number() > found.end {
-        format!("the checkpoint is at {position}, but the log ends at {}; {remedy}", found.end)
-    } else {
-        return Ok(());
-    };
-    Err(Error::Incarnation { partition: partition.clone(), what })
-}
-
-/// Whether rows from `next` on were deleted before they were read. The row just below `pruned_before` was deleted for
-/// certain, so a reader at or before it has lost that row at least.
-fn check_pruned(partition: &Partition, next: u64, head: &Head) -> Result<(), Error> {
-    match head.pruned_before {
-        Some(pruned_before) if next < pruned_before => Err(Error::Unavailable {
-            partition: partition.clone(),
-            available: Position::number(head.first.unwrap_or(pruned_before)),
-            needed: Position::number(next),
-        }),
-        _ => Ok(()),
+        .await;
+        let entries = log.entries().await;
+        let [Entry::Change(first), Entry::Change(empty), Entry::Undecodable(bytes), Entry::Undecodable(nothing)] =
+            entries.as_slice()
+        else {
+            panic!("{entries:?}")
+        };
+        assert_eq!((first.key.id.as_ref(), first.domain.as_deref()), ("1 2 3 é", Some("12 3 😀")));
+        assert_eq!(empty.key.id.as_ref(), "");
+        assert_eq!((bytes.bytes.as_ref(), nothing.bytes.as_ref()), ([0, 255, 32].as_slice(), [].as_slice()));
     }
-}
 
-/// An id as SQLite takes it.
-fn signed(id: u64) -> i64 {
-    i64::try_from(id).unwrap_or(i64::MAX)
-}
-
-/// An id or a count of SQLite, which are not negative.
-fn unsigned(id: i64) -> u64 {
-    u64::try_from(id).unwrap_or(0)
+    #[tokio::test]
+    async fn a_database_without_a_change_log_is_refused_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = ChangelogSource::new(Database::open(&url(&folder)).await.unwrap());
+        let error = source.open(&["t".into()], Start::Earliest).await.err().unwrap().to_string();
+        assert!(error.ends_with("log.db has no change log; `pillowtop publish` creates it"), "{error}");
+    }
 }

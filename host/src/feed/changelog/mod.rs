@@ -23,14 +23,17 @@
 //! Deliberately absent: pruning itself. What to keep is the operator's policy, and a plain `delete` is all it takes.
 
 mod feed;
+mod lines;
 mod metadata;
 mod publish;
+mod rows;
 mod schema;
 mod wake;
 
 pub use feed::{ChangelogFeed, ChangelogSource};
+pub use lines::LineError;
 pub use metadata::{Head, Metadata, MissingMetadata, SourceType, topic_of};
-pub use publish::{LineError, PublishError, PublishOptions, Published, publish};
+pub use publish::{PublishError, PublishOptions, Published, publish};
 pub use schema::{ChangeLog, create_documents_table, create_tables};
 
 use crate::model::Outage;

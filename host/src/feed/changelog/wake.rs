@@ -127,7 +127,8 @@ fn watch_file(path: &Path, touched: Arc<Notify>) -> notify::Result<RecommendedWa
 
 /// The task: asks the log as the module says, until it is dropped.
 async fn follow(sqlite: Sqlite, file: Option<DatabaseFile>, touched: Arc<Notify>, grown: watch::Sender<u64>) {
-    let mut last = end_of(&sqlite, file.as_ref()).await.ok();
+    // Nothing is known at first, so the first answer wakes: a feed may have looked before it.
+    let mut last = None;
     let mut distance = FIRST;
     loop {
         let wait = if distance > LAST { SAFETY } else { distance };
