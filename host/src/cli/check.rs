@@ -86,8 +86,10 @@ mod tests {
     use std::io;
     use std::path::{Path, PathBuf};
 
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::manifest::{Code, Loaded, Lookup, load};
+    use crate::manifest::{Code, Feed, Loaded, Lookup, load};
 
     /// What the test files may take from around them.
     struct Around {
@@ -95,6 +97,49 @@ mod tests {
     }
 
     const SECRET: &str = "hunter2";
+
+    const WORDS: &[&str] = &[
+        "[",
+        "]",
+        "[[",
+        "]]",
+        "{",
+        "}",
+        "=",
+        ".",
+        ",",
+        "\n",
+        "\r\n",
+        " ",
+        "#",
+        "\"",
+        "\"\"\"",
+        "'",
+        "\\",
+        "é",
+        "\u{feff}",
+        "name",
+        "feed",
+        "feeds",
+        "documents",
+        "processors",
+        "database",
+        "url",
+        "url-file",
+        "kind",
+        "config",
+        "options",
+        "\"kafka\"",
+        "\"sql\"",
+        "\"${SECRET}\"",
+        "\"${NOPE}é\"",
+        "\"${\"",
+        "true",
+        "1",
+        "1.5",
+        "nan",
+        "1979-05-27",
+    ];
 
     impl Lookup for Around {
         fn variable(&self, name: &str) -> Option<String> {
@@ -178,9 +223,65 @@ mod tests {
                 writeln!(text, "{:#?}\n{:?}", manifest.pillow(), manifest.uses()).unwrap();
             }
             assert!(!text.contains(SECRET), "{text}");
+            // What is hidden is right, too.
+            for (name, database) in loaded.settings.iter().flat_map(|settings| settings.databases()) {
+                writeln!(text, "{name}: {}", database.url.reveal()).unwrap();
+            }
+            for feed in loaded.settings.iter().flat_map(|settings| settings.feeds().values()) {
+                let Feed::Kafka { options, .. } = feed else { continue };
+                for (option, value) in options {
+                    writeln!(text, "{option}: {}", value.reveal()).unwrap();
+                }
+            }
+            for processor in loaded.manifests.iter().flat_map(|manifest| &manifest.pillow().processors) {
+                writeln!(text, "{}: {}", processor.name, processor.config.json()).unwrap();
+            }
             text
         });
         assert!(cases.iter().any(|loaded| !loaded.manifests.is_empty()));
+    }
+
+    /// Both as settings and as a manifest: every problem can be drawn, and lies in its file.
+    fn check_anything(text: &str) {
+        let around = Around { folder: folder("valid") };
+        let source = |path: &str| Source { path: path.into(), text: text.to_owned() };
+        let loaded = load(&source("pillowtop.toml"), &[source("a.toml")], &around);
+        let drawn = render(&loaded.problems, &loaded.shown, Style::Plain);
+        assert!(!drawn.contains(SECRET), "{drawn}");
+        render(&loaded.problems, &loaded.shown, Style::Colours);
+        for problem in &loaded.problems {
+            assert!(text.get(problem.span.clone()).is_some(), "{problem} at {:?} of {text:?}", problem.span);
+        }
+        assert!(loaded.shown.iter().all(|shown| shown.text.len() == text.len()));
+        // No manifest is also the settings of its host.
+        assert!(!loaded.problems.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_and_its_problems_are_drawn(text in any::<String>()) {
+            check_anything(&text);
+        }
+
+        #[test]
+        fn any_words_of_the_language_are_read_and_their_problems_are_drawn(
+            words in proptest::collection::vec(proptest::sample::select(WORDS), 0..40),
+        ) {
+            check_anything(&words.concat());
+        }
+
+        #[test]
+        fn any_damage_to_good_files_is_read_and_its_problems_are_drawn(
+            file in proptest::sample::select(&["valid/everything.toml", "valid/settings-everything.toml"][..]),
+            from in any::<proptest::sample::Index>(),
+            length in 0_usize..20,
+            with in "[ -~é\\n]{0,4}",
+        ) {
+            let text = fs::read_to_string(folder(file)).unwrap();
+            let from = text.floor_char_boundary(from.index(text.len()));
+            let to = text.floor_char_boundary((from + length).min(text.len()));
+            check_anything(&[&text[..from], &with, &text[to..]].concat());
+        }
     }
 
     #[test]

@@ -16,6 +16,8 @@ mod secret;
 mod section;
 mod settings;
 mod shapes;
+#[cfg(test)]
+mod tests;
 mod units;
 
 pub use pillow::{Batches, Configuration, DocumentsUse, Failures, FeedUse, Manifest, Pillow, Processor};

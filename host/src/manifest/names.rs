@@ -41,7 +41,7 @@ impl Group {
             && !kinds.is_empty()
             && !kinds.contains(kind)
         {
-            let message = format!("{what} `{name}` is of kind `{kind}`, which cannot do this");
+            let message = format!("{what} `{}` is of kind `{kind}`, which cannot do this", text.written);
             let help = format!("it takes kind {}", one_of(kinds.iter().copied()));
             report.problem_with_help(text.span.clone(), Code::WrongKind, message, help);
             return None;

@@ -199,13 +199,11 @@ fn config(section: &Section<'_>) -> Option<Configuration> {
         return None;
     }
     if let Some(text) = section.text("config-file") {
-        let path = report.beside(&text.value);
-        let json = report.read(&path, text.span.clone())?;
+        let json = report.read(&text)?;
         return match serde_json::from_str::<&RawValue>(&json) {
             Ok(json) => Some(Configuration(Arc::from(json.get()))),
             Err(error) => {
-                let message = format!("{} is not JSON: {error}", path.display());
-                report.problem(text.span, Code::UnusableFile, message);
+                report.problem(text.span, Code::UnusableFile, format!("this file is not JSON: {error}"));
                 None
             }
         };

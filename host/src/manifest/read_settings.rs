@@ -178,16 +178,17 @@ impl<'a> Reader<'a, '_> {
             }
         }
         let brokers = section.required_text("brokers")?;
-        let is_broker = |broker: &str| {
-            let (host, port) = broker.trim().rsplit_once(':').unwrap_or((broker.trim(), "9092"));
+        let list: Vec<&str> = brokers.value.split(',').map(str::trim).collect();
+        let is_broker = |broker: &&str| {
+            let (host, port) = broker.rsplit_once(':').unwrap_or((*broker, "9092"));
             !host.is_empty() && !host.contains(char::is_whitespace) && port.parse::<u16>().is_ok()
         };
-        if !brokers.value.split(',').all(is_broker) {
+        if !list.iter().all(is_broker) {
             let message = format!("`brokers` cannot be read: \"{}\"", brokers.written);
             let help = "write `host:port`, with commas between several";
             section.report.problem_with_help(brokers.span, Code::InvalidValue, message, help);
         }
-        Some(Feed::Kafka { brokers: brokers.value, options })
+        Some(Feed::Kafka { brokers: list.join(","), options })
     }
 
     fn documents(&mut self) -> Group {

@@ -11,6 +11,7 @@ use toml::de::DeTable;
 use super::Source;
 use super::problem::{Code, Problem};
 use super::secret::{Lookup, VariableError, interpolate};
+use super::section::Text;
 use super::shapes::Shape;
 
 /// One file while it is read. Shared by all of its tables, hence the cells: a table that reads one key must not keep
@@ -92,17 +93,16 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// The text of another file, which the text at `span` names.
-    pub(super) fn read(&self, path: &Path, span: Range<usize>) -> Option<String> {
-        self.files.borrow_mut().insert(path.to_owned());
-        match self.lookup.read(path) {
-            Ok(text) => Some(text),
-            Err(error) => {
-                let message = format!("could not read {}: {error}", path.display());
-                self.problem(span, Code::UnusableFile, message);
-                None
-            }
-        }
+    /// The text of another file.
+    pub(super) fn read(&self, path: &Text) -> Option<String> {
+        let file = self.beside(&path.value);
+        let read = self.lookup.read(&file);
+        self.files.borrow_mut().insert(file);
+        let report = |error| {
+            let message = format!("could not read {}: {error}", self.beside(&path.written).display());
+            self.problem(path.span.clone(), Code::UnusableFile, message);
+        };
+        read.map_err(report).ok()
     }
 
     /// A path in this file is relative to the file itself.

@@ -242,7 +242,7 @@ impl<'a> Section<'a> {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("it is {}", one_of(words)),
         };
-        let message = format!("`{}` is no `{key}`", text.written);
+        let message = format!("`{key}` cannot be `{}`", text.written);
         self.report.problem_with_help(text.span.clone(), Code::UnknownValue, message, help);
         None
     }
@@ -272,13 +272,11 @@ impl<'a> Section<'a> {
             return self.text_of(key, value).map(|text| Secret::new(text.value));
         }
         let path = self.text_of(key, value)?;
-        let path_shown = self.report.beside(&path.value);
-        let text = self.report.read(&path_shown, path.span.clone())?;
+        let text = self.report.read(&path)?;
         // An editor's or `echo`'s final newline is not part of a secret.
         let text = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
         if text.is_empty() {
-            let message = format!("{} holds no secret: it is empty", path_shown.display());
-            self.report.problem(path.span, Code::UnusableFile, message);
+            self.report.problem(path.span, Code::UnusableFile, "this file holds no secret: it is empty");
             return None;
         }
         Some(Secret::new(text))
@@ -331,7 +329,8 @@ impl<'a> Section<'a> {
             self.wrong_type::<()>(key, value, &format!("a list of tables, each begun with `[[{key}]]`"));
             return Vec::new();
         };
-        items.iter().filter_map(|item| self.section_of(key, item, shape)).collect()
+        let path = format!("[{key}]");
+        items.iter().filter_map(|item| self.section_of(&path, item, shape)).collect()
     }
 
     /// Reports that `value` is not what is due.

@@ -1,1 +1,314 @@
-//! To come.
+//! Every metric, declared once: name, unit, labels, help.
+//!
+//! A stage asks for its handle once ([`Metrics::pillow`], [`Metrics::processor`], [`Metrics::lane`],
+//! [`Metrics::sink`]) and counts on it without looking labels up again. Labels are names from the settings and
+//! manifests, topics and fixed words: never ids, never text of a guest or a server.
+
+mod declare;
+
+use std::fmt;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::model::{FailureKind, Partition, PillowName, ProcessorName};
+
+/// Seconds that add up.
+pub type Seconds = Counter<f64, std::sync::atomic::AtomicU64>;
+
+/// All metrics of a process. Handed around in an `Arc`.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    families: declare::Families,
+}
+
+/// The metrics of one pillow.
+#[derive(Debug, Clone)]
+pub struct PillowMetrics {
+    /// Entries read, before collapsing.
+    pub read: Counter,
+    /// Changes that a later change of the same document in their batch made superfluous.
+    pub collapsed: Counter,
+    /// Entries that could not be decoded, and were parked.
+    pub undecodable: Counter,
+    /// Batches that were settled.
+    pub batches: Counter,
+    /// Seconds from the close of a batch to its settle.
+    pub batch_seconds: Histogram,
+    /// Seconds of one bulk fetch.
+    pub fetch_seconds: Histogram,
+    /// Seconds of one settle.
+    pub settle_seconds: Histogram,
+    /// Settles that committed.
+    pub commits: Counter,
+    /// Tries of something that met an outage.
+    pub outage_retries: Counter,
+    /// Swaps that took over.
+    pub swaps_ok: Counter,
+    /// Swaps that were refused; what ran before runs on.
+    pub swaps_failed: Counter,
+    /// The number of the running generation.
+    pub generation: Gauge,
+    /// Whether it is halted, because too much of what it does failed: 1 or 0.
+    pub halted: Gauge,
+}
+
+/// The metrics of one processor of a pillow.
+#[derive(Debug, Clone)]
+pub struct ProcessorMetrics {
+    /// Changes with writes.
+    pub written: Counter,
+    /// Changes that it had nothing to do for.
+    pub skipped: Counter,
+    /// Changes that failed, as a whole or in a part.
+    pub failed: Counter,
+    /// CPU seconds of its calls.
+    pub cpu_seconds: Seconds,
+    /// Retries of parked changes that succeeded.
+    pub retries_resolved: Counter,
+    /// Retries of parked changes that failed again.
+    pub retries_failed: Counter,
+    parked: [Counter; FailureKind::ALL.len()],
+}
+
+/// The metrics of one partition of a pillow.
+#[derive(Debug, Clone)]
+pub struct LaneMetrics {
+    /// Changes between the checkpoint and the end.
+    pub lag: Gauge,
+    /// Batches that were read and are not settled.
+    pub queued_batches: Gauge,
+    /// Their bytes.
+    pub queued_bytes: Gauge,
+}
+
+/// The metrics of one sink.
+#[derive(Debug, Clone)]
+pub struct SinkMetrics {
+    /// Whether it answers: 1 or 0.
+    pub up: Gauge,
+    /// Outages; a lasting one counts once.
+    pub outages: Counter,
+    /// Seconds of one write with its flush.
+    pub write_seconds: Histogram,
+    /// Writes that it refused.
+    pub rejected: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfPillow {
+    pillow: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfPillowResult {
+    pillow: String,
+    result: Word,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfProcessor {
+    pillow: String,
+    processor: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfProcessorResult {
+    pillow: String,
+    processor: String,
+    result: Word,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfLane {
+    pillow: String,
+    topic: String,
+    partition: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfSink {
+    sink: String,
+}
+
+/// A label that is one of a few words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Word(&'static str);
+
+impl EncodeLabelValue for Word {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        self.0.encode(encoder)
+    }
+}
+
+impl Metrics {
+    /// Declares all metrics; nothing is counted yet.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("pillowtop");
+        let families = declare::Families::declare(&mut registry);
+        Self { registry, families }
+    }
+
+    /// The handle of a pillow.
+    pub fn pillow(&self, name: &PillowName) -> PillowMetrics {
+        let all = &self.families;
+        let label = OfPillow { pillow: name.to_string() };
+        let swaps = |result| all.swaps.get_or_create_owned(&OfPillowResult { pillow: name.to_string(), result });
+        PillowMetrics {
+            read: all.read.get_or_create_owned(&label),
+            collapsed: all.collapsed.get_or_create_owned(&label),
+            undecodable: all.undecodable.get_or_create_owned(&label),
+            batches: all.batches.get_or_create_owned(&label),
+            batch_seconds: all.batch_seconds.get_or_create_owned(&label),
+            fetch_seconds: all.fetch_seconds.get_or_create_owned(&label),
+            settle_seconds: all.settle_seconds.get_or_create_owned(&label),
+            commits: all.commits.get_or_create_owned(&label),
+            outage_retries: all.outage_retries.get_or_create_owned(&label),
+            swaps_ok: swaps(Word("ok")),
+            swaps_failed: swaps(Word("failed")),
+            generation: all.generation.get_or_create_owned(&label),
+            halted: all.halted.get_or_create_owned(&label),
+        }
+    }
+
+    /// The handle of a processor.
+    pub fn processor(&self, pillow: &PillowName, processor: &ProcessorName) -> ProcessorMetrics {
+        let all = &self.families;
+        let label = OfProcessor { pillow: pillow.to_string(), processor: processor.to_string() };
+        let with = |family: &Family<OfProcessorResult, Counter>, result| {
+            let (pillow, processor) = (pillow.to_string(), processor.to_string());
+            family.get_or_create_owned(&OfProcessorResult { pillow, processor, result: Word(result) })
+        };
+        ProcessorMetrics {
+            written: with(&all.processed, "written"),
+            skipped: with(&all.processed, "skipped"),
+            failed: with(&all.processed, "failed"),
+            cpu_seconds: all.cpu_seconds.get_or_create_owned(&label),
+            retries_resolved: with(&all.retries, "resolved"),
+            retries_failed: with(&all.retries, "failed"),
+            parked: FailureKind::ALL.map(|kind| with(&all.parked, kind.as_str())),
+        }
+    }
+
+    /// The handle of a partition. [`Metrics::forget_lane`] ends it.
+    pub fn lane(&self, pillow: &PillowName, partition: &Partition) -> LaneMetrics {
+        let label = of_lane(pillow, partition);
+        LaneMetrics {
+            lag: self.families.lag.get_or_create_owned(&label),
+            queued_batches: self.families.queued_batches.get_or_create_owned(&label),
+            queued_bytes: self.families.queued_bytes.get_or_create_owned(&label),
+        }
+    }
+
+    /// Stops saying anything of a partition that this host no longer reads: its last lag would stand there for ever.
+    pub fn forget_lane(&self, pillow: &PillowName, partition: &Partition) {
+        let label = of_lane(pillow, partition);
+        for gauges in [&self.families.lag, &self.families.queued_batches, &self.families.queued_bytes] {
+            gauges.remove(&label);
+        }
+    }
+
+    /// The handle of a sink, which is up until somebody says otherwise.
+    pub fn sink(&self, name: &str) -> SinkMetrics {
+        let all = &self.families;
+        let label = OfSink { sink: name.to_owned() };
+        SinkMetrics {
+            up: all.sink_up.get_or_create_owned(&label),
+            outages: all.sink_outages.get_or_create_owned(&label),
+            write_seconds: all.write_seconds.get_or_create_owned(&label),
+            rejected: all.rejected.get_or_create_owned(&label),
+        }
+    }
+
+    /// All of them in the OpenMetrics text format, 1.0.0.
+    pub fn encode(&self) -> String {
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry).expect("a String takes any text");
+        out
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ProcessorMetrics {
+    /// Failures that were parked, by kind.
+    pub fn parked(&self, kind: FailureKind) -> &Counter {
+        let at = FailureKind::ALL.iter().position(|other| *other == kind).unwrap_or_default();
+        &self.parked[at]
+    }
+}
+
+fn of_lane(pillow: &PillowName, partition: &Partition) -> OfLane {
+    OfLane { pillow: pillow.to_string(), topic: partition.topic.to_string(), partition: partition.number }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_types_units_and_help_are_stable() {
+        // A family says nothing of itself before it has a first member.
+        let metrics = Metrics::new();
+        let pillow = PillowName::new("cases");
+        metrics.pillow(&pillow);
+        metrics.processor(&pillow, &ProcessorName::new("rows"));
+        metrics.lane(&pillow, &Partition::new("case", 0));
+        metrics.sink("search");
+        let text: String =
+            metrics.encode().lines().filter(|line| line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+        insta::assert_snapshot!("names", text);
+    }
+
+    #[test]
+    fn what_is_counted_is_said_with_its_labels() {
+        let metrics = Metrics::new();
+        let (pillow, processor) = (PillowName::new("cases"), ProcessorName::new("rows"));
+        metrics.pillow(&pillow).read.inc_by(7);
+        metrics.pillow(&pillow).swaps_failed.inc();
+        metrics.pillow(&pillow).settle_seconds.observe(0.003);
+        metrics.processor(&pillow, &processor).parked(FailureKind::Trap).inc();
+        metrics.processor(&pillow, &processor).cpu_seconds.inc_by(0.5);
+        metrics.sink("search").outages.inc();
+        let text = metrics.encode();
+        for line in [
+            "pillowtop_changes_read_total{pillow=\"cases\"} 7",
+            "pillowtop_swaps_total{pillow=\"cases\",result=\"failed\"} 1",
+            "pillowtop_settle_seconds_count{pillow=\"cases\"} 1",
+            "pillowtop_failures_parked_total{pillow=\"cases\",processor=\"rows\",result=\"trap\"} 1",
+            "pillowtop_failures_parked_total{pillow=\"cases\",processor=\"rows\",result=\"limit\"} 0",
+            "pillowtop_process_cpu_seconds_total{pillow=\"cases\",processor=\"rows\"} 0.5",
+            "pillowtop_sink_up{sink=\"search\"} 1",
+            "pillowtop_sink_outages_total{sink=\"search\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_sink_that_is_down_stays_down_for_its_next_user() {
+        let metrics = Metrics::new();
+        metrics.sink("search").up.set(0);
+        assert_eq!(metrics.sink("search").up.get(), 0);
+    }
+
+    #[test]
+    fn a_forgotten_lane_is_no_longer_said() {
+        let metrics = Metrics::new();
+        let (pillow, partition) = (PillowName::new("cases"), Partition::new("case", 3));
+        let line = "pillowtop_lag_changes{pillow=\"cases\",topic=\"case\",partition=\"3\"} 5";
+        metrics.lane(&pillow, &partition).lag.set(5);
+        assert!(metrics.encode().contains(line));
+        metrics.forget_lane(&pillow, &partition);
+        assert!(!metrics.encode().contains("partition=\"3\""));
+    }
+}
