@@ -94,3 +94,32 @@ mod wasm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_described_with_the_change_it_happened_at() {
+        assert_eq!(describe_panic(&"ouch"), "ouch; outside of any change");
+        let change = raw::Change {
+            id: "doc-7".to_owned(),
+            source: 0,
+            document_type: None,
+            document_subtype: None,
+            domain: None,
+            revision: None,
+            associated_id: None,
+            deleted: false,
+            attempts: 0,
+            published_ms: None,
+            document: raw::Document::Missing,
+            found: Vec::new(),
+        };
+        let batch =
+            raw::Batch { topic: String::new(), time: String::new(), symbols: Vec::new(), changes: vec![change] };
+        BATCH.set(Some(Rc::new(batch)));
+        INDEX.set(Some(0));
+        assert_eq!(describe_panic(&"ouch"), "ouch; while processing change 0, document doc-7");
+    }
+}
