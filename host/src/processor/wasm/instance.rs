@@ -4,14 +4,19 @@ use std::sync::Arc;
 
 use wasmtime::{Store, UpdateDeadline};
 
+use super::bindings::pillowtop::processor::types;
 use super::bindings::{Processor as Guest, ProcessorPre};
 use super::convert::{Declared, description, outcome, problem, with_batch};
 use super::fault::fault;
 use super::imports::State;
 use super::limits::{Deadline, Exceeded, Limits};
-use super::log::Names;
+use super::log::{Names, cut};
 use crate::model::{Change, Description, Outcome, Problem};
 use crate::processor::{Call, Fault, FaultKind, Instance, Lookups, StartError};
+
+/// Problems of a configuration that are kept, and the bytes of each.
+const PROBLEMS: usize = 100;
+const PROBLEM_BYTES: usize = 1000;
 
 /// What all instances of a processor share.
 pub(super) struct Template {
@@ -61,10 +66,9 @@ impl Template {
             let said = last_log.map(|line| format!(" (its last line: {line})")).unwrap_or_default();
             StartError::Start(message + &said)
         })?;
-        let given =
-            answer.map_err(|problems| StartError::Configuration(in_lines(problems.into_iter().map(problem))))?;
+        let given = answer.map_err(|problems| StartError::Configuration(in_lines(problems)))?;
         let lookups: Vec<String> = self.lookups.iter().map(ToString::to_string).collect();
-        let description = description(given, &lookups).map_err(StartError::Configuration)?;
+        let description = description(given, &lookups).map_err(|wrong| StartError::Configuration(bounded(wrong)))?;
         Ok(Configured { description, store, guest })
     }
 }
@@ -133,13 +137,41 @@ fn begin(store: &mut Store<State>, limits: &Limits, changes: impl Iterator<Item 
     store.set_epoch_deadline(1);
 }
 
-fn in_lines(problems: impl Iterator<Item = Problem>) -> Vec<String> {
+fn in_lines(problems: Vec<types::Problem>) -> Vec<String> {
     let line = |problem: Problem| match (problem.path.as_str(), problem.part) {
         ("", None) => problem.message,
         ("", Some(part)) => format!("{part}: {}", problem.message),
         (path, None) => format!("{path}: {}", problem.message),
         (path, Some(part)) => format!("{path} ({part}): {}", problem.message),
     };
-    let lines: Vec<String> = problems.map(line).collect();
-    if lines.is_empty() { vec!["it does not say why".to_owned()] } else { lines }
+    if problems.is_empty() {
+        return vec!["it does not say why".to_owned()];
+    }
+    bounded(problems.into_iter().map(|given| line(problem(given))).collect())
+}
+
+/// As much of a guest's complaints as anybody reads.
+fn bounded(mut lines: Vec<String>) -> Vec<String> {
+    let more = lines.len().saturating_sub(PROBLEMS);
+    lines.truncate(PROBLEMS);
+    for line in &mut lines {
+        line.truncate(cut(line, PROBLEM_BYTES).len());
+    }
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complaints_are_bounded() {
+        let lines = bounded(vec!["é".repeat(PROBLEM_BYTES); PROBLEMS + 2]);
+        assert_eq!((lines.len(), lines[0].len()), (PROBLEMS + 1, PROBLEM_BYTES));
+        assert_eq!(lines[PROBLEMS], "and 2 more");
+        assert_eq!(in_lines(Vec::new()), ["it does not say why"]);
+    }
 }

@@ -19,7 +19,7 @@ pub struct Limits {
     pub memory_mark_bytes: usize,
     /// CPU time of one call. It is the thread's, so a busy machine does not make a processor slow.
     pub cpu: Duration,
-    /// Wall time of one call, waiting for look-ups included.
+    /// Wall time of one call, waiting for look-ups included; a call that waits is ended when it comes back.
     pub wall: Duration,
     /// Writes and rows for one change; more is that change's failure.
     pub writes_per_change: usize,

@@ -89,10 +89,47 @@ mod tests {
         assert_eq!(cut("", 0), "");
     }
 
+    fn log(limits: &Limits) -> Log {
+        let names = Names { pillow: PillowName::new("cases"), processor: ProcessorName::new("index") };
+        Log::new(names, limits)
+    }
+
+    /// What a subscriber writes while `run` runs, one JSON object for each line.
+    fn written(run: impl FnOnce()) -> Vec<serde_json::Value> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let writer = std::sync::Mutex::new(file.reopen().unwrap());
+        let subscriber = tracing_subscriber::fmt().json().with_writer(writer).finish();
+        tracing::subscriber::with_default(subscriber, run);
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_a_guest_says_is_a_field_and_bounded() {
+        let message = br#"{"document_id":"a","data_source_name":"forms"}"#;
+        let change = Arc::new(Change::decode(message, crate::model::Position::number(0)).unwrap());
+        let lines = written(|| {
+            let mut log = log(&Limits { log_lines: 2, ..Limits::default() });
+            log.begin(std::iter::once(change));
+            log.line(Level::Warn, Some(0), "one\nERROR forged {}");
+            for text in ["two", "three", "four"] {
+                log.line(Level::Error, Some(7), text);
+            }
+            log.end();
+        });
+        assert_eq!(lines.len(), 3);
+        assert_eq!(lines[0]["level"], "WARN");
+        let fields = &lines[0]["fields"];
+        assert_eq!((&fields["message"], &fields["text"]), (&"processor".into(), &"one\nERROR forged {}".into()));
+        assert_eq!((&fields["pillow"], &fields["processor"]), (&"cases".into(), &"index".into()));
+        assert_eq!(fields["document"], "forms/a");
+        assert_eq!((&lines[1]["level"], &lines[1]["fields"]["document"]), (&"ERROR".into(), &serde_json::Value::Null));
+        assert_eq!(lines[2]["fields"]["dropped"], 2);
+    }
+
     #[test]
     fn the_last_line_is_kept_even_beyond_the_bound() {
-        let names = Names { pillow: PillowName::new("cases"), processor: ProcessorName::new("index") };
-        let mut log = Log::new(names, &Limits { log_lines: 1, log_line_bytes: 3, ..Limits::default() });
+        let mut log = log(&Limits { log_lines: 1, log_line_bytes: 3, ..Limits::default() });
         log.begin(std::iter::empty());
         for text in ["one", "two", "three"] {
             log.line(Level::Info, Some(7), text);

@@ -2,12 +2,15 @@
 
 use std::collections::HashSet;
 
-use super::json_object;
+use super::json::json_object;
 use crate::model::{Column, ColumnKind, Description, Index, Problem, Table, TableIndex};
 use crate::processor::wasm::bindings::pillowtop::processor::types as contract;
 
 /// Elasticsearch takes index names up to 255 bytes, Kafka topics up to 249; databases have lower bounds of their own.
 const NAME_BYTES: usize = 255;
+
+/// Tables, indices, columns and so on, each; a processor with a table for each of many data sources has thousands.
+const NAMES: usize = 100_000;
 
 /// The description in the model's types, or all that is wrong with it.
 pub(crate) fn description(given: contract::Description, lookups: &[String]) -> Result<Description, Vec<String>> {
@@ -95,6 +98,10 @@ fn check(description: &Description, granted: &[String], wrong: &mut Vec<String>)
 fn check_names<'a>(what: &str, names: impl IntoIterator<Item = &'a String>, wrong: &mut Vec<String>) {
     let mut seen = HashSet::new();
     for name in names {
+        if seen.len() >= NAMES {
+            wrong.push(format!("it declares more than {NAMES} of this kind: {what}"));
+            return;
+        }
         if name.is_empty() || name.len() > NAME_BYTES || name.contains(char::is_control) {
             let shown = super::super::log::cut(name, NAME_BYTES);
             wrong.push(format!("{what} {shown:?} has no usable name: 1 to {NAME_BYTES} bytes, no control characters"));

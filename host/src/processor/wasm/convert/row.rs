@@ -1,6 +1,6 @@
 //! Rows and values: as wide as the table, each value of its column's kind and in its form.
 
-use super::json;
+use super::json::json;
 use crate::model::{Column, ColumnKind, Row, Table, Value};
 use crate::processor::wasm::bindings::pillowtop::processor::types as contract;
 

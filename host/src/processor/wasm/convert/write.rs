@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::Refusal;
+use super::json::{json, json_object};
 use super::row::row;
-use super::{Refusal, json, json_object};
 use crate::model::{Condition, Description, IfAbsent, IndexWrite, ListEdit, Publish, Row, RowOp, Table, Value, Write};
 use crate::processor::wasm::bindings::pillowtop::processor::types as contract;
 use crate::processor::wasm::limits::Limits;
