@@ -161,6 +161,12 @@ impl SearchIndex {
         }
     }
 
+    /// What an error of the writer does.
+    #[cfg(test)]
+    pub(super) fn lose_writer(&self) {
+        self.state().live = None;
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Whoever panicked left `pending` and the writer apart at worst: the next one starts with a new writer.
         self.state.lock().unwrap_or_else(|poisoned: PoisonError<MutexGuard<'_, State>>| {

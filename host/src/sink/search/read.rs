@@ -195,3 +195,151 @@ impl Reader {
 fn listed(known: &[String]) -> String {
     if known.is_empty() { "there is none yet".to_owned() } else { format!("there are {}", known.join(", ")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{DocumentKey, Index, IndexWrite, ProcessorName, Write, WriteVersion};
+    use crate::sink::search::SearchSink;
+    use crate::sink::{Sink, Versioned};
+    use serde_json::{Value, json};
+    use tempfile::TempDir;
+
+    fn versioned(id: &str, write: Write) -> Versioned {
+        let document = DocumentKey::new("case", id);
+        Versioned { processor: ProcessorName::new("indexer"), document, version: WriteVersion(1), write }
+    }
+
+    async fn filled() -> (TempDir, SearchSink) {
+        let folder = tempfile::tempdir().unwrap();
+        let mapping = json!({"dynamic": false, "properties": {
+            "name": {"type": "string", "fields": {"exact": {"type": "keyword"}}},
+            "type": {"type": "keyword"},
+            "age": {"type": "integer"},
+            "weight": {"type": "double"},
+            "closed": {"type": "boolean"},
+            "opened_on": {"type": "date"},
+            "actions": {"type": "nested", "properties": {"note": {"type": "text"}, "n": {"type": "long"}}},
+            "place": {"type": "geo_point"},
+        }});
+        let mapping = mapping.to_string().into();
+        let index = Index { name: "cases".to_owned(), part: None, mapping, owned_fields: vec![] };
+        let documents = [
+            (
+                "ada",
+                json!({"name": "Ada Lovelace", "type": "person", "age": 36, "weight": 60.5, "closed": true,
+                "opened_on": "2024-01-31T23:30:00Z", "actions": [{"note": "first visit", "n": 1}, {"note": "home visit"}]}),
+            ),
+            (
+                "bo",
+                json!({"name": "Bo Lovelace", "type": "person", "age": 7, "weight": -1, "closed": false,
+                "opened_on": "2024-02-01", "unmapped": "secret", "place": "1 2"}),
+            ),
+            ("house", json!({"name": "The house of Ada", "type": "household", "opened_on": "2023-06-01"})),
+        ];
+        let sink = SearchSink::open(folder.path());
+        sink.prepare(&[], &[index]).await.unwrap();
+        let mut writes: Vec<Versioned> = Vec::new();
+        for (id, document) in documents {
+            let target = IndexWrite { index: "cases".into(), id: id.into(), document: document.to_string().into() };
+            writes.push(versioned(id, Write::Index(target)));
+        }
+        writes.push(versioned("gone", Write::Delete { index: "cases".into(), id: "gone".into() }));
+        assert_eq!(sink.write(&writes).await.unwrap(), []);
+        sink.flush().await.unwrap();
+        (folder, sink)
+    }
+
+    fn ids(folder: &TempDir, query: &str) -> String {
+        match search(folder.path(), "cases", query, 10) {
+            Ok(found) => {
+                let mut ids: Vec<String> = found.hits.into_iter().map(|hit| hit.id).collect();
+                assert_eq!(found.total, ids.len());
+                ids.sort();
+                ids.join(" ")
+            }
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[tokio::test]
+    async fn queries_find_what_they_say() {
+        // The sink stays open: reading needs no lock.
+        let (folder, _sink) = filled().await;
+        for (query, expected) in [
+            ("*", "ada bo house"),
+            ("lovelace", "ada bo"),
+            ("name:LOVELACE", "ada bo"),
+            ("type:Person", ""),
+            ("type:person", "ada bo"),
+            ("name.exact:\"Bo Lovelace\"", "bo"),
+            ("\"ada lovelace\"", "ada"),
+            ("\"lovelace ada\"", ""),
+            ("visit", "ada"),
+            ("\"visit home\"", ""),
+            ("actions.note:\"home visit\"", "ada"),
+            ("actions:visit", "ada"),
+            ("actions:*", "ada"),
+            ("_exists_:age", "ada bo"),
+            ("NOT age:*", "house"),
+            ("age:36", "ada"),
+            ("age:[7 TO 36}", "bo"),
+            ("age:>7", "ada"),
+            ("weight:<0", "bo"),
+            ("weight:[-1 TO 60.5]", "ada bo"),
+            ("closed:false", "bo"),
+            ("opened_on:2024-01-31", "ada"),
+            ("opened_on:2024", "ada bo"),
+            ("opened_on:2024-01-31T23:30:00Z", "ada"),
+            ("opened_on:[2024-01-31 TO 2024-02-01]", "ada bo"),
+            ("opened_on:[2024-01-31 TO 2024-02-01}", "ada"),
+            ("opened_on:>2024-01-31", "bo"),
+            ("opened_on:<2024", "house"),
+            ("name:lov*", "ada bo"),
+            ("type:h*", "house"),
+            ("lovelace AND NOT type:household", "ada bo"),
+            ("+ada -lovelace", "house"),
+            ("-lovelace -house", ""),
+            ("name:(bo OR house)", "bo house"),
+            ("ada bo", "ada bo house"),
+            ("_id:house", "house"),
+            ("_id:gone", ""),
+            ("secret", ""),
+            ("unmapped:secret", "in the query, at character 1: no field unmapped is searchable"),
+            (
+                "lovelace AND note:x",
+                "in the query, at character 14: no field note is searchable; did you mean actions.note?",
+            ),
+            ("ä place:1", "in the query, at character 3: no field place is searchable"),
+            ("age:old", "in the query, at character 1: field age is integer: \"old\" is no such value"),
+            ("(ada", "in the query, at character 1: this bracket is not closed"),
+        ] {
+            assert_eq!(ids(&folder, query), expected, "{query}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_best_come_first_and_with_their_source() {
+        let (folder, _sink) = filled().await;
+        let found = search(folder.path(), "cases", "ada lovelace", 1).unwrap();
+        assert_eq!((found.total, found.hits[0].id.as_str()), (3, "ada"));
+        let source: Value = serde_json::from_slice(&found.hits[0].source).unwrap();
+        assert_eq!(source["age"], 36);
+        assert_eq!(search(folder.path(), "cases", "*", 0).unwrap(), Hits { total: 3, hits: vec![] });
+        assert_eq!(count(folder.path(), "cases").unwrap(), 3);
+        assert_eq!(get(folder.path(), "cases", "gone").unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn an_unknown_index_is_answered_with_those_that_are_there() {
+        let (folder, _sink) = filled().await;
+        fs::create_dir(folder.path().join("not-an-index")).unwrap();
+        assert_eq!(list_indices(folder.path()).unwrap(), ["cases"]);
+        for name in ["forms", "../cases"] {
+            let error = search(folder.path(), name, "*", 1).unwrap_err();
+            assert_eq!(error.to_string(), format!("there is no index {name:?}; there are cases"));
+        }
+        let error = count(&folder.path().join("nowhere"), "cases").unwrap_err();
+        assert_eq!(error.to_string(), "there is no index \"cases\"; there is none yet");
+    }
+}

@@ -192,7 +192,7 @@ impl Shared {
                     rejected.extend(index.write(writes)?.into_iter().map(|(at, reason)| refuse(at, reason)));
                 }
                 None => {
-                    rejected.extend(places.into_iter().map(|at| refuse(at, format!("index {name} was not prepared"))))
+                    rejected.extend(places.into_iter().map(|at| refuse(at, format!("index {name} was not prepared"))));
                 }
             }
         }
@@ -240,5 +240,130 @@ async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
         Err(error) => Err(Outage::new(format!("could not {operation}"), error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{DocumentKey, IndexWrite, ProcessorName, WriteVersion};
+    use crate::sink::search;
+    use jiff::{Span, Timestamp};
+    use tempfile::TempDir;
+
+    fn declared() -> Index {
+        let mapping = br#"{"properties": {"age": {"type": "long"}}}"#.as_slice().into();
+        Index { name: "cases".to_owned(), part: None, mapping, owned_fields: vec![] }
+    }
+
+    fn versioned(version: u64, write: Write) -> Versioned {
+        let processor = ProcessorName::new("indexer");
+        Versioned { processor, document: DocumentKey::new("case", "a"), version: WriteVersion(version), write }
+    }
+
+    fn index(version: u64, document: &'static str) -> Versioned {
+        let target = IndexWrite { index: "cases".into(), id: "a".into(), document: document.into() };
+        versioned(version, Write::Index(target))
+    }
+
+    async fn prepared(folder: &TempDir) -> SearchSink {
+        let sink = SearchSink::open(folder.path());
+        sink.prepare(&[], &[declared()]).await.unwrap();
+        sink
+    }
+
+    async fn write(sink: &SearchSink, write: Versioned) {
+        assert_eq!(sink.write(&[write]).await.unwrap(), []);
+        sink.flush().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_second_writer_is_told_who_is_in_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = prepared(&folder).await;
+        // What is there already needs no lock to be prepared.
+        let second = prepared(&folder).await;
+        let outage = second.write(&[index(1, "{}")]).await.unwrap_err();
+        let place = folder.path().join("cases");
+        assert!(
+            outage.to_string().ends_with(&format!("cases in {} is being written by another process", place.display()))
+        );
+        drop(first);
+        write(&second, index(1, "{}")).await;
+        assert_eq!(search::count(folder.path(), "cases").unwrap(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_index_gives_its_lock_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = prepared(&folder).await;
+        write(&first, index(1, "{}")).await;
+        let second = prepared(&folder).await;
+        // Paused time moves on by itself whenever everything waits; the wait here has no other end than the closing.
+        let limit = tokio::time::Instant::now() + IDLE * 10;
+        while second.write(&[index(2, "{}")]).await.is_err() {
+            assert!(tokio::time::Instant::now() < limit, "the lock was never given back");
+            tokio::time::sleep(IDLE / 4).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_written_is_an_outage() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let sink = SearchSink::open(folder.path().join("file"));
+        let error = sink.prepare(&[], &[declared()]).await.unwrap_err();
+        assert!(matches!(error, PrepareError::Outage(_)), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn tombstones_are_dropped_after_a_week() {
+        let folder = tempfile::tempdir().unwrap();
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        for (hours, kept_out) in [(0, true), (7 * 24 - 1, true), (7 * 24 + 1, false)] {
+            let clock = Clock::Fixed(start + Span::new().hours(hours));
+            let sink = SearchSink::with_clock(folder.path(), clock);
+            sink.prepare(&[], &[declared()]).await.unwrap();
+            if hours == 0 {
+                let id = "a".into();
+                write(&sink, versioned(9, Write::Delete { index: "cases".into(), id })).await;
+            }
+            // Opening the writer marks what is to be dropped, and the next commit drops it.
+            let other = IndexWrite { index: "cases".into(), id: "b".into(), document: "{}".into() };
+            write(&sink, versioned(1, Write::Index(other))).await;
+            write(&sink, index(8, "{}")).await;
+            assert_eq!(search::get(folder.path(), "cases", "a").unwrap().is_none(), kept_out, "after {hours} hours");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_lost_writer_had_is_written_by_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = prepared(&folder).await;
+        write(&sink, index(1, r#"{"age": 1}"#)).await;
+        assert_eq!(sink.write(&[index(2, r#"{"age": 2}"#)]).await.unwrap(), []);
+        sink.shared.known("cases").unwrap().lose_writer();
+        sink.flush().await.unwrap();
+        assert_eq!(search::get(folder.path(), "cases", "a").unwrap().unwrap(), r#"{"age": 2}"#);
+        assert_eq!(search::count(folder.path(), "cases").unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_a_mapping_learned_is_known_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        write(&prepared(&folder).await, index(1, r#"{"size": 1}"#)).await;
+        let sink = prepared(&folder).await;
+        let rejected = sink.write(&[index(2, r#"{"size": "big"}"#)]).await.unwrap();
+        assert_eq!(rejected[0].reason, r#"index cases: field size is long, and "big" is not an integer"#);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_for_an_index_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = prepared(&folder).await;
+        let invalidate = versioned(1, Write::Invalidate { cache: "c".into(), keys: vec![] });
+        assert_eq!(sink.write(&[invalidate]).await.unwrap().len(), 1);
+        let outside = Index { name: "../cases".to_owned(), ..declared() };
+        assert!(matches!(sink.prepare(&[], &[outside]).await, Err(PrepareError::Refused(_))));
     }
 }

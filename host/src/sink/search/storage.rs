@@ -121,10 +121,10 @@ impl Definition {
         let mut owners = self.owners.clone();
         match (self.owners.is_empty(), declared.owners.is_empty()) {
             (false, true) => {
-                problems.push("it is shared by fields and cannot become one of whole documents".to_owned())
+                problems.push("it is shared by fields and cannot become one of whole documents".to_owned());
             }
             (true, false) => {
-                problems.push("it is one of whole documents and cannot become shared by fields".to_owned())
+                problems.push("it is one of whole documents and cannot become shared by fields".to_owned());
             }
             _ => {}
         }
