@@ -241,3 +241,6 @@ fn time(row: &SqliteRow, column: &str) -> Result<Timestamp, sqlx::Error> {
 fn undecodable(error: impl Into<sqlx::error::BoxDynError>) -> sqlx::Error {
     sqlx::Error::Decode(error.into())
 }
+
+#[cfg(test)]
+mod tests;
