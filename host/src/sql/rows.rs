@@ -117,8 +117,9 @@ async fn apply_table(connection: &mut Connection<'_>, work: &[Work<'_>], applied
     let Some(first) = work.first() else {
         return Ok(());
     };
-    let operation = format!("could not write rows of table {}", first.write.table.name);
-    let mut savepoint = Savepoint { connection, operation: &operation };
+    let table = &first.write.table.name;
+    let operation = format!("could not write rows of table {table}");
+    let mut savepoint = Savepoint { connection, operation: &operation, table };
     savepoint.set("pillowtop_table").await?;
     let mut rows = 0;
     let mut refusal = None;
@@ -175,11 +176,10 @@ async fn apply_singly(
             savepoint.release("pillowtop_document").await?;
         }
         if !again {
-            let table = |at: usize| work.iter().find(|one| one.at == at).map_or("", |one| &one.write.table.name);
             applied.rows += rows;
             applied.refused.extend(refused.into_values().map(|(at, rejection)| Refused {
                 at,
-                reason: format!("table {}: {}", table(at), rejection.reason),
+                reason: format!("table {}: {}", savepoint.table, rejection.reason),
                 retry: rejection.retry,
             }));
             return Ok(());
@@ -313,6 +313,7 @@ fn on_conflict(dialect: Dialect, table: &Table, when: &Condition) -> Result<Stri
 struct Savepoint<'a, 'c> {
     connection: &'a mut Connection<'c>,
     operation: &'a str,
+    table: &'a str,
 }
 
 impl Savepoint<'_, '_> {

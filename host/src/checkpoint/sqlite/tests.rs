@@ -84,6 +84,22 @@ fn step(epoch: Epoch, from: u64, documents: &[String]) -> Settlement {
     }
 }
 
+fn failure(id: &str) -> Failure {
+    let change = change(id);
+    Failure {
+        id: FailureId { processor: Some(ProcessorName::new("rows")), part: None, document: change.key.clone() },
+        partition: lane(),
+        position: change.position.clone(),
+        kind: FailureKind::Guest,
+        message: "x".to_owned(),
+        last_log: None,
+        retry: RetryHelps::No,
+        digest: None,
+        change: Some(Box::new(change)),
+        bytes: None,
+    }
+}
+
 async fn acquire(store: &SqliteStore) -> (Epoch, u64) {
     let acquired = store.acquire(&PillowName::new("visits"), &lane()).await.unwrap();
     (acquired.epoch, acquired.checkpoint.map_or(0, |checkpoint| checkpoint.position.as_number()))
@@ -170,19 +186,7 @@ async fn any_document_id_can_be_parked_and_resolved() {
     let (store, _) = open(directory.path()).await;
     let (epoch, _) = acquire(&store).await;
     for id in ["a\"b", "nul\0nul", "\u{1f600}\u{2028}", "", "12"] {
-        let change = change(id);
-        let failure = Failure {
-            id: FailureId { processor: Some(ProcessorName::new("rows")), part: None, document: change.key.clone() },
-            partition: lane(),
-            position: change.position.clone(),
-            kind: FailureKind::Guest,
-            message: "x".to_owned(),
-            last_log: None,
-            retry: RetryHelps::No,
-            digest: None,
-            change: Some(Box::new(change)),
-            bytes: None,
-        };
+        let failure = failure(id);
         let settlement = Settlement { rows: vec![], progress: vec![], ..step(epoch, 0, &[id.to_owned()]) };
         let park = Settlement { parked: vec![failure.clone()], resolved: vec![], ..settlement.clone() };
         store.settle(&park).await.unwrap();
@@ -246,5 +250,18 @@ async fn a_settle_of_thousands_of_documents_is_quick() {
         store.draw_version().await.unwrap();
     }
     println!("100 versions: {:?}", started.elapsed());
+    let documents: Vec<String> = (0..size).map(|n| format!("document-0-{n}")).collect();
+    let parked = Settlement {
+        parked: documents.iter().map(|id| failure(id)).collect(),
+        ..step(epoch, rounds * size + 100, &[])
+    };
+    let started = tokio::time::Instant::now();
+    store.settle(&parked).await.unwrap();
+    println!("{size} failures parked: {:?}", started.elapsed());
+    let resolved = Settlement { progress: vec![], ..step(epoch, 0, &documents) };
+    let started = tokio::time::Instant::now();
+    store.settle(&resolved).await.unwrap();
+    println!("{size} failures resolved, with a row each: {:?}", started.elapsed());
+    assert!(store.parked(&ParkedFilter::default()).await.unwrap().is_empty());
     assert_eq!(acquire(&store).await.1, rounds * size + 100);
 }
