@@ -14,8 +14,8 @@ use pillowtop::sql::{Database, schema};
 use tempfile::TempDir;
 
 /// A store that can be opened again, as another host would.
-pub struct Bench {
-    pub store: Arc<dyn CheckpointStore>,
+pub(crate) struct Bench {
+    pub(crate) store: Arc<dyn CheckpointStore>,
     kind: Kind,
 }
 
@@ -25,12 +25,12 @@ enum Kind {
 }
 
 impl Bench {
-    pub fn memory() -> Self {
+    pub(crate) fn memory() -> Self {
         let store = MemoryStore::new(clock(START));
         Self { store: Arc::new(store.clone()), kind: Kind::Memory(store) }
     }
 
-    pub async fn sqlite() -> Self {
+    pub(crate) async fn sqlite() -> Self {
         let directory = TempDir::new().unwrap();
         let database = open(&directory).await;
         schema::prepare(&database, &[table()]).await.unwrap();
@@ -38,7 +38,7 @@ impl Bench {
         Self { store: Arc::new(store), kind: Kind::Sqlite { directory, database } }
     }
 
-    pub async fn reopened(&self, at: &str) -> Arc<dyn CheckpointStore> {
+    pub(crate) async fn reopened(&self, at: &str) -> Arc<dyn CheckpointStore> {
         match &self.kind {
             Kind::Memory(store) => Arc::new(store.reopened(clock(at))),
             Kind::Sqlite { directory, .. } => Arc::new(sqlite_store(&open(directory).await, at).await),
@@ -46,7 +46,7 @@ impl Bench {
     }
 
     /// The ids of the documents that have rows, in order of id.
-    pub async fn written(&self) -> Vec<String> {
+    pub(crate) async fn written(&self) -> Vec<String> {
         let mut ids: Vec<String> = match &self.kind {
             Kind::Memory(store) => store.rows().iter().map(|write| write.document.id.to_string()).collect(),
             Kind::Sqlite { database: Database::Sqlite(sqlite), .. } => {
@@ -58,7 +58,7 @@ impl Bench {
     }
 }
 
-pub const START: &str = "2026-02-03T10:00:00Z";
+pub(crate) const START: &str = "2026-02-03T10:00:00Z";
 
 async fn open(directory: &TempDir) -> Database {
     Database::open(&format!("sqlite:{}/pillowtop.db", directory.path().display())).await.unwrap()
@@ -73,15 +73,15 @@ fn clock(at: &str) -> Clock {
     Clock::Fixed(time(at))
 }
 
-pub fn time(at: &str) -> Timestamp {
+pub(crate) fn time(at: &str) -> Timestamp {
     at.parse().unwrap()
 }
 
-pub fn pillow() -> PillowName {
+pub(crate) fn pillow() -> PillowName {
     PillowName::new("visits")
 }
 
-pub fn lane() -> Partition {
+pub(crate) fn lane() -> Partition {
     Partition::new("case", 0)
 }
 
@@ -97,16 +97,16 @@ fn table() -> Table {
     }
 }
 
-pub fn at(order: [u64; 2]) -> Checkpoint {
+pub(crate) fn at(order: [u64; 2]) -> Checkpoint {
     Checkpoint { incarnation: "log-a".into(), position: Position { order, token: None } }
 }
 
-pub fn progress(from: u64, next: u64) -> Progress {
+pub(crate) fn progress(from: u64, next: u64) -> Progress {
     let (from, next) = (Position::number(from), Position::number(next));
     Progress { partition: lane(), incarnation: "log-a".into(), from, next }
 }
 
-pub fn change(id: &str) -> Change {
+pub(crate) fn change(id: &str) -> Change {
     let message = format!(
         r#"{{"document_id":"{id}","data_source_name":"case-sql","document_type":"CommCareCase","domain":"clinic",
         "publish_timestamp":"2026-02-03T09:59:00Z"}}"#
@@ -114,7 +114,7 @@ pub fn change(id: &str) -> Change {
     Change::decode(message.as_bytes(), Position::number(4)).unwrap()
 }
 
-pub fn failure(id: &str, part: Option<&str>, message: &str) -> Failure {
+pub(crate) fn failure(id: &str, part: Option<&str>, message: &str) -> Failure {
     let change = change(id);
     Failure {
         id: FailureId {
@@ -134,7 +134,7 @@ pub fn failure(id: &str, part: Option<&str>, message: &str) -> Failure {
     }
 }
 
-pub fn resolved(id: &str, failed_parts: &[&str]) -> Resolved {
+pub(crate) fn resolved(id: &str, failed_parts: &[&str]) -> Resolved {
     Resolved {
         processor: ProcessorName::new("rows"),
         document: DocumentKey::new("case-sql", id),
@@ -143,7 +143,7 @@ pub fn resolved(id: &str, failed_parts: &[&str]) -> Resolved {
 }
 
 /// A row for the document; `None` is what no database takes into a column that must have a value.
-pub fn row(id: &str, count: Option<i64>) -> RowWrite {
+pub(crate) fn row(id: &str, count: Option<i64>) -> RowWrite {
     let values = vec![Value::Text(id.into()), count.map_or(Value::Null, Value::Integer)];
     RowWrite {
         processor: ProcessorName::new("rows"),
@@ -153,7 +153,7 @@ pub fn row(id: &str, count: Option<i64>) -> RowWrite {
     }
 }
 
-pub fn settlement(epoch: Epoch) -> Settlement {
+pub(crate) fn settlement(epoch: Epoch) -> Settlement {
     Settlement {
         pillow: pillow(),
         owned: vec![(lane(), epoch)],
@@ -168,19 +168,19 @@ pub fn settlement(epoch: Epoch) -> Settlement {
     }
 }
 
-pub async fn acquire(bench: &Bench) -> Epoch {
+pub(crate) async fn acquire(bench: &Bench) -> Epoch {
     bench.store.acquire(&pillow(), &lane()).await.unwrap().epoch
 }
 
-pub async fn stands_at(bench: &Bench) -> Option<Checkpoint> {
+pub(crate) async fn stands_at(bench: &Bench) -> Option<Checkpoint> {
     let stored = bench.store.checkpoints(Some(&pillow())).await.unwrap();
     stored.into_iter().next().and_then(|stored| stored.checkpoint)
 }
 
-pub async fn parked(bench: &Bench) -> Vec<Parked> {
+pub(crate) async fn parked(bench: &Bench) -> Vec<Parked> {
     bench.store.parked(&ParkedFilter::default()).await.unwrap()
 }
 
-pub async fn moved(bench: &Bench, epoch: Epoch, steps: &[Progress]) -> Result<Settled, SettleError> {
+pub(crate) async fn moved(bench: &Bench, epoch: Epoch, steps: &[Progress]) -> Result<Settled, SettleError> {
     bench.store.settle(&Settlement { progress: steps.to_vec(), ..settlement(epoch) }).await
 }
