@@ -98,6 +98,15 @@ async fn of_a_document_that_appears_twice_the_last_version_counts() {
 }
 
 #[tokio::test]
+async fn a_version_that_an_upsert_met_in_between_is_not_left_out() {
+    let bench = Bench::new(&["n"], "").await;
+    let first = bench.write("a", RowOp::Replace(vec![row("a", 1, ELEVEN, None)]));
+    let older = bench.upsert("b", 1, TEN, None, Condition::Newer("at".into()));
+    bench.apply(&[first, older, bench.write("a", RowOp::Delete)]).await;
+    assert!(bench.rows().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_key_passes_from_one_document_to_another() {
     let bench = Bench::new(&["n"], "").await;
     bench.apply(&[bench.replace("a", &[1])]).await;
