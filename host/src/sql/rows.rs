@@ -3,9 +3,8 @@
 //!
 //! Promise: per table, operations have the effect that they would have one after the other, but for this: of documents
 //! that are replaced in a row only the last version counts, and all their old rows go before the first new one comes,
-//! so that a key may pass from one document to another. A document is refused whole, with all that it asks of
-//! one table; its rows there stay as they were before this call (of a table that mixes operations or conditions, what
-//! stood before the refused run stays). Tables do not depend on each other.
+//! so that a key may pass from one document to another. A document is refused whole, with all that it asks of one
+//! table, and its rows there stay as they were before this call. Tables do not depend on each other.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -122,18 +121,19 @@ async fn apply_table(connection: &mut Connection<'_>, work: &[Work<'_>], applied
     let mut savepoint = Savepoint { connection, operation: &operation, table };
     savepoint.set("pillowtop_table").await?;
     let mut rows = 0;
-    let mut refusal = None;
+    let mut refused = false;
     for run in work.chunk_by(|left, right| same_run(left.write, right.write)) {
         match apply_run(savepoint.connection, &operation, run).await {
             Ok(count) => rows += count,
             Err(Error::Outage(outage)) => return Err(outage),
-            Err(Error::Rejected(rejection)) => {
-                refusal = Some(rejection);
+            // Which document it is about is found out below, and with it the reason.
+            Err(Error::Rejected(_)) => {
+                refused = true;
                 break;
             }
         }
     }
-    if refusal.is_none() {
+    if !refused {
         savepoint.release("pillowtop_table").await?;
         applied.rows += rows;
         return Ok(());
