@@ -14,7 +14,7 @@ use super::{
     StoredCheckpoint,
 };
 use crate::model::{
-    Checkpoint, Clock, Epoch, Outage, Partition, PillowName, ProcessorName, RowOp, RowWrite, WriteVersion,
+    Checkpoint, Clock, Epoch, Failure, Outage, Partition, PillowName, ProcessorName, RowOp, RowWrite, WriteVersion,
 };
 use crate::sql::rows;
 
@@ -110,7 +110,7 @@ impl State {
         self.history.push(Remembered { pillow: pillow.clone(), made, minute });
     }
 
-    fn park(&mut self, pillow: &PillowName, failure: &crate::model::Failure, at: Timestamp) {
+    fn park(&mut self, pillow: &PillowName, failure: &Failure, at: Timestamp) {
         let there = self.parked.iter_mut().find(|parked| parked.pillow == *pillow && parked.failure.id == failure.id);
         match there {
             Some(parked) => {

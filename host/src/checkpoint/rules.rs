@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{SettleError, Settlement};
-use crate::model::{Change, Checkpoint, DocumentKey, Epoch, Failure, FailureId, FailureKind, Partition};
+use crate::model::{Change, Checkpoint, DocumentKey, Epoch, Failure, FailureId, FailureKind, Partition, Resolved};
 use crate::sql::rows::Refused;
 
 /// Engine's moves are kept by the minute for so long.
@@ -124,7 +124,7 @@ pub(super) fn resolutions(settlement: &Settlement, rejected: &[Failure]) -> Vec<
         };
         parked.entry((processor.as_str(), document)).or_default().push(part.clone().unwrap_or_default());
     }
-    let resolution = |resolved: &crate::model::Resolved| {
+    let resolution = |resolved: &Resolved| {
         let mut parts_kept = resolved.failed_parts.clone();
         parts_kept
             .extend(parked.get(&(resolved.processor.as_str(), &resolved.document)).into_iter().flatten().cloned());

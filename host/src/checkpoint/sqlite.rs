@@ -35,6 +35,7 @@ impl SqliteStore {
     pub async fn open(sqlite: Sqlite, clock: Clock) -> Result<Self, Outage> {
         let failed = |error| Outage::new(format!("could not open the checkpoint store in {}", sqlite.path), error);
         // The table has our prefix because the file may be an application's own, with migrations of its own.
+        // They are compiled in; a new file is seen when this one is compiled again.
         let mut migrator = sqlx::migrate!("migrations/sqlite");
         migrator.dangerous_set_table_name("pillowtop_migrations");
         // One transaction around all, so that hosts that start together do not run the same migration twice.
@@ -241,3 +242,6 @@ fn time(row: &SqliteRow, column: &str) -> Result<Timestamp, sqlx::Error> {
 fn undecodable(error: impl Into<sqlx::error::BoxDynError>) -> sqlx::Error {
     sqlx::Error::Decode(error.into())
 }
+
+#[cfg(test)]
+mod tests;

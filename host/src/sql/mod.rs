@@ -19,7 +19,7 @@ use std::time::Duration;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteQueryResult, SqliteSynchronous,
 };
-use sqlx::{Arguments as _, AssertSqlSafe, SqliteConnection, SqlitePool};
+use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, SqliteConnection, SqlitePool};
 
 pub use dialect::Dialect;
 pub use error::{Error, Rejection};
@@ -76,7 +76,9 @@ impl Database {
             // In WAL mode a crash of the process loses nothing; `FULL` also survives the loss of power.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
+            .busy_timeout(BUSY_TIMEOUT)
+            // A line for each statement would be lines for each batch, with hundreds of placeholders in them.
+            .disable_statement_logging();
         let path = Arc::from(options.get_filename().to_string_lossy().as_ref());
         let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(failed)?;
         let readers = SqlitePoolOptions::new().max_connections(4).connect_with(options).await.map_err(failed)?;

@@ -3,9 +3,8 @@
 //!
 //! Promise: per table, operations have the effect that they would have one after the other, but for this: of documents
 //! that are replaced in a row only the last version counts, and all their old rows go before the first new one comes,
-//! so that a key may pass from one document to another. A document is refused whole, with all that it asks of
-//! one table; its rows there stay as they were before this call (of a table that mixes operations or conditions, what
-//! stood before the refused run stays). Tables do not depend on each other.
+//! so that a key may pass from one document to another. A document is refused whole, with all that it asks of one
+//! table, and its rows there stay as they were before this call. Tables do not depend on each other.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -117,22 +116,24 @@ async fn apply_table(connection: &mut Connection<'_>, work: &[Work<'_>], applied
     let Some(first) = work.first() else {
         return Ok(());
     };
-    let operation = format!("could not write rows of table {}", first.write.table.name);
-    let mut savepoint = Savepoint { connection, operation: &operation };
+    let table = &first.write.table.name;
+    let operation = format!("could not write rows of table {table}");
+    let mut savepoint = Savepoint { connection, operation: &operation, table };
     savepoint.set("pillowtop_table").await?;
     let mut rows = 0;
-    let mut refusal = None;
+    let mut refused = false;
     for run in work.chunk_by(|left, right| same_run(left.write, right.write)) {
         match apply_run(savepoint.connection, &operation, run).await {
             Ok(count) => rows += count,
             Err(Error::Outage(outage)) => return Err(outage),
-            Err(Error::Rejected(rejection)) => {
-                refusal = Some(rejection);
+            // Which document it is about is found out below, and with it the reason.
+            Err(Error::Rejected(_)) => {
+                refused = true;
                 break;
             }
         }
     }
-    if refusal.is_none() {
+    if !refused {
         savepoint.release("pillowtop_table").await?;
         applied.rows += rows;
         return Ok(());
@@ -175,11 +176,10 @@ async fn apply_singly(
             savepoint.release("pillowtop_document").await?;
         }
         if !again {
-            let table = |at: usize| work.iter().find(|one| one.at == at).map_or("", |one| &one.write.table.name);
             applied.rows += rows;
             applied.refused.extend(refused.into_values().map(|(at, rejection)| Refused {
                 at,
-                reason: format!("table {}: {}", table(at), rejection.reason),
+                reason: format!("table {}: {}", savepoint.table, rejection.reason),
                 retry: rejection.retry,
             }));
             return Ok(());
@@ -313,6 +313,7 @@ fn on_conflict(dialect: Dialect, table: &Table, when: &Condition) -> Result<Stri
 struct Savepoint<'a, 'c> {
     connection: &'a mut Connection<'c>,
     operation: &'a str,
+    table: &'a str,
 }
 
 impl Savepoint<'_, '_> {

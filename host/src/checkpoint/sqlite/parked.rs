@@ -1,5 +1,6 @@
 //! Parked failures: put down, resolved, listed, asked for again.
 
+use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
@@ -16,7 +17,7 @@ pub(super) async fn park(
     connection: &mut SqliteConnection,
     pillow: &PillowName,
     failures: &[&Failure],
-    at: jiff::Timestamp,
+    at: Timestamp,
 ) -> Result<(), sqlx::Error> {
     let at = timestamp_text(at);
     for failure in failures {
@@ -77,11 +78,12 @@ pub(super) async fn resolve(
     if rows.is_empty() {
         return Ok(());
     }
+    // `cross join` keeps SQLite from reading all that is parked for each resolved document.
     sqlx::query(
         "delete from pillowtop_parked where number in (
              select parked.number
              from json_each(?2) as resolved
-             join pillowtop_parked as parked
+             cross join pillowtop_parked as parked
                on parked.pillow = ?1 and parked.processor = resolved.value ->> 0
               and parked.source = resolved.value ->> 1 and parked.document = resolved.value ->> 2
              where parked.part not in (select value from json_each(resolved.value -> 3)))",

@@ -1,1 +1,87 @@
+//! The sink against a real SQLite file, apart from any checkpoint.
 
+use tempfile::TempDir;
+
+use super::*;
+use crate::model::{Column, ColumnKind, DocumentKey, ProcessorName, Row, Value, WriteVersion};
+
+async fn open() -> (TempDir, Database) {
+    let directory = TempDir::new().unwrap();
+    let database = Database::open(&format!("sqlite:{}/t.db", directory.path().display())).await.unwrap();
+    (directory, database)
+}
+
+fn table(columns: &[&str]) -> Table {
+    let column = |name: &&str| Column { name: (*name).to_owned(), kind: ColumnKind::Text, nullable: *name != "doc" };
+    Table {
+        name: "t".into(),
+        part: None,
+        columns: columns.iter().map(column).collect(),
+        key: vec!["doc".into()],
+        document_column: Some("doc".into()),
+        indexes: vec![],
+    }
+}
+
+fn write(doc: &str, write: Write) -> Versioned {
+    let (processor, document) = (ProcessorName::new("p"), DocumentKey::new("s", doc));
+    Versioned { processor, document, version: WriteVersion(1), write }
+}
+
+fn replace(values: &[&str]) -> Versioned {
+    let row: Row = values.iter().map(|text| Value::Text((*text).to_owned())).collect();
+    write(values[0], Write::Rows { table: "t".into(), op: RowOp::Replace(vec![row]) })
+}
+
+async fn rows(database: &Database) -> Vec<String> {
+    let Database::Sqlite(sqlite) = database;
+    let statement = "select doc || ' ' || coalesce(a, '-') from t order by doc";
+    sqlx::query_scalar(statement).fetch_all(&sqlite.readers).await.unwrap()
+}
+
+#[tokio::test]
+async fn rows_are_written_and_the_refused_are_named_by_their_place() {
+    let (_directory, database) = open().await;
+    let sink = SqlSink::new(database.clone(), false);
+    sink.prepare(&[table(&["doc", "a"])], &[]).await.unwrap();
+    let foreign = write("x", Write::Invalidate { cache: "c".into(), keys: vec![] });
+    let unknown = write("y", Write::Rows { table: "other".into(), op: RowOp::Delete });
+    let writes = [replace(&["1", "x"]), foreign, replace(&["2", "too", "long"]), unknown, replace(&["3", "y"])];
+    let rejected = sink.write(&writes).await.unwrap();
+    let lines: Vec<(usize, &str)> = rejected.iter().map(|one| (one.at, one.reason.as_str())).collect();
+    let expected = [
+        (1, "a SQL database takes rows only"),
+        (2, "table t: a row has 3 values for 2 columns"),
+        (3, "table other was not prepared"),
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!(rows(&database).await, ["1 x", "3 y"]);
+    // The same again after a crash ends in the same state.
+    assert_eq!(sink.write(&writes).await.unwrap(), rejected);
+    assert_eq!(rows(&database).await, ["1 x", "3 y"]);
+}
+
+#[tokio::test]
+async fn rows_of_the_older_generation_are_taken_beside_those_of_the_newer_one() {
+    let (_directory, database) = open().await;
+    let sink = SqlSink::new(database.clone(), false);
+    sink.prepare(&[table(&["doc", "a"])], &[]).await.unwrap();
+    sink.prepare(&[table(&["doc", "new", "a"])], &[]).await.unwrap();
+    let writes = [replace(&["1", "old"]), replace(&["2", "new", "a"])];
+    assert_eq!(sink.write(&writes).await.unwrap(), []);
+    assert_eq!(rows(&database).await, ["1 old", "2 a"]);
+    let reordered = sink.prepare(&[table(&["doc", "a", "new"])], &[]).await.unwrap_err();
+    let expected = "t: its columns cannot change their order while rows of the older order are on their way";
+    assert_eq!(reordered.to_string(), expected);
+}
+
+#[tokio::test]
+async fn beside_the_checkpoint_the_sink_prepares_tables_and_writes_nothing() {
+    let (_directory, database) = open().await;
+    let sink = SqlSink::new(database.clone(), true);
+    assert!(sink.rows_settle());
+    sink.prepare(&[table(&["doc", "a"])], &[]).await.unwrap();
+    let rejected = sink.write(&[replace(&["1", "x"])]).await.unwrap();
+    assert_eq!(rejected[0].reason, "rows beside the checkpoint are written by the settle alone");
+    assert!(rows(&database).await.is_empty());
+}

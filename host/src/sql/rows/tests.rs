@@ -1,1 +1,440 @@
+//! Row operations against a real SQLite file; the general case against a model that does one after the other.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+use crate::model::{Column, ColumnKind, ProcessorName};
+use crate::sql::{Database, schema};
+
+/// A database with the table `visits (doc, n, at, note)`, and what triggers it gets.
+struct Bench {
+    _directory: TempDir,
+    database: Database,
+    table: Arc<Table>,
+}
+
+impl Bench {
+    async fn new(key: &[&str], extra: &str) -> Self {
+        let directory = TempDir::new().unwrap();
+        let database = Database::open(&format!("sqlite:{}/t.db", directory.path().display())).await.unwrap();
+        let table = Arc::new(table(key));
+        schema::prepare(&database, &[Table::clone(&table)]).await.unwrap();
+        let Database::Sqlite(sqlite) = &database;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(extra.to_owned())).execute(&sqlite.writer).await.unwrap();
+        Self { _directory: directory, database, table }
+    }
+
+    async fn apply(&self, writes: &[RowWrite]) -> Applied {
+        let mut transaction = self.database.begin().await.unwrap();
+        let applied = apply(&mut transaction.connection(), writes).await.unwrap();
+        transaction.commit().await.unwrap();
+        applied
+    }
+
+    /// All rows, as `doc n at note`.
+    async fn rows(&self) -> Vec<String> {
+        let Database::Sqlite(sqlite) = &self.database;
+        let statement = "select doc || ' ' || n || coalesce(' ' || at, '') || coalesce(' ' || note, '') from visits
+            order by doc, n";
+        sqlx::query_scalar(statement).fetch_all(&sqlite.readers).await.unwrap()
+    }
+
+    fn write(&self, doc: &str, op: RowOp) -> RowWrite {
+        let document = DocumentKey::new("source", doc);
+        RowWrite { processor: ProcessorName::new("rows"), document, table: Arc::clone(&self.table), op }
+    }
+
+    fn replace(&self, doc: &str, numbers: &[i64]) -> RowWrite {
+        self.write(doc, RowOp::Replace(numbers.iter().map(|n| row(doc, *n, None, None)).collect()))
+    }
+
+    fn upsert(&self, doc: &str, n: i64, at: Option<&str>, note: Option<&str>, when: Condition) -> RowWrite {
+        self.write(doc, RowOp::Upsert { row: row(doc, n, at, note), when })
+    }
+}
+
+fn table(key: &[&str]) -> Table {
+    let column = |name: &str, kind, nullable| Column { name: name.into(), kind, nullable };
+    Table {
+        name: "visits".into(),
+        part: None,
+        columns: vec![
+            column("doc", ColumnKind::Text, false),
+            column("n", ColumnKind::Integer, false),
+            column("at", ColumnKind::Timestamp, true),
+            column("note", ColumnKind::Text, true),
+        ],
+        key: key.iter().map(|name| (*name).to_owned()).collect(),
+        document_column: Some("doc".into()),
+        indexes: vec![],
+    }
+}
+
+fn row(doc: &str, n: i64, at: Option<&str>, note: Option<&str>) -> Vec<Value> {
+    let at = at.map_or(Value::Null, |at| Value::Timestamp(at.into()));
+    vec![Value::Text(doc.into()), Value::Integer(n), at, note.map_or(Value::Null, |note| Value::Text(note.into()))]
+}
+
+#[tokio::test]
+async fn all_rows_of_a_document_are_replaced_and_other_documents_stay() {
+    let bench = Bench::new(&["doc", "n"], "").await;
+    bench.apply(&[bench.replace("a", &[1, 2]), bench.replace("b", &[1]), bench.replace("c", &[9])]).await;
+    let applied = bench.apply(&[bench.replace("a", &[2, 3]), bench.write("c", RowOp::Delete)]).await;
+    assert_eq!(bench.rows().await, ["a 2", "a 3", "b 1"]);
+    assert_eq!(applied, Applied { rows: 3 + 2, refused: vec![] });
+}
+
+#[tokio::test]
+async fn of_a_document_that_appears_twice_the_last_version_counts() {
+    let bench = Bench::new(&["doc", "n"], "").await;
+    let broken = bench.write("b", RowOp::Replace(vec![vec![]]));
+    let writes = [bench.replace("a", &[1, 2]), broken, bench.replace("b", &[1]), bench.replace("a", &[3])];
+    assert_eq!(bench.apply(&writes).await.refused, []);
+    assert_eq!(bench.rows().await, ["a 3", "b 1"]);
+}
+
+#[tokio::test]
+async fn a_version_that_an_upsert_met_in_between_is_not_left_out() {
+    let bench = Bench::new(&["n"], "").await;
+    let first = bench.write("a", RowOp::Replace(vec![row("a", 1, ELEVEN, None)]));
+    let older = bench.upsert("b", 1, TEN, None, Condition::Newer("at".into()));
+    bench.apply(&[first, older, bench.write("a", RowOp::Delete)]).await;
+    assert!(bench.rows().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_key_passes_from_one_document_to_another() {
+    let bench = Bench::new(&["n"], "").await;
+    bench.apply(&[bench.replace("a", &[1])]).await;
+    assert_eq!(bench.apply(&[bench.replace("b", &[1]), bench.replace("a", &[2])]).await.refused, []);
+    assert_eq!(bench.rows().await, ["a 2", "b 1"]);
+}
+
+#[tokio::test]
+async fn a_refused_document_keeps_its_old_rows_and_the_others_are_written() {
+    let bench = Bench::new(&["n"], "").await;
+    bench.apply(&[bench.replace("a", &[1]), bench.replace("b", &[2])]).await;
+    let writes = [bench.replace("c", &[3]), bench.replace("b", &[5, 1]), bench.replace("d", &[4])];
+    let applied = bench.apply(&writes).await;
+    let reason = "table visits: UNIQUE constraint failed: visits.n".to_owned();
+    let refused = Refused { at: 1, reason, retry: RetryHelps::Perhaps };
+    assert_eq!(applied, Applied { rows: 2, refused: vec![refused] });
+    assert_eq!(bench.rows().await, ["a 1", "b 2", "c 3", "d 4"]);
+}
+
+#[tokio::test]
+async fn a_document_is_refused_whole_also_when_its_first_upsert_was_fine() {
+    let refuse_seven = "create trigger seven before insert on visits when new.n = 7
+        begin select raise(abort, 'no sevens'); end";
+    let bench = Bench::new(&["n"], refuse_seven).await;
+    let always = |doc, n| bench.upsert(doc, n, None, None, Condition::Always);
+    let applied = bench.apply(&[always("a", 1), always("b", 2), always("a", 7), always("c", 2)]).await;
+    assert_eq!(applied.refused.len(), 1);
+    assert_eq!((applied.refused[0].at, applied.refused[0].reason.as_str()), (2, "table visits: no sevens"));
+    assert_eq!(bench.rows().await, ["c 2"]);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_the_table_never_reaches_the_database() {
+    let bench = Bench::new(&["doc", "n"], "").await;
+    let mut foreign = bench.replace("a", &[1]);
+    foreign.document = DocumentKey::new("source", "z");
+    let unknown = Condition::Newer("when".into());
+    let no_time = Condition::Interval { column: "note".into(), seconds: 1, or_differs: vec![] };
+    let cases = [
+        (foreign, "visits.doc: is not the id of the document"),
+        (bench.write("b", RowOp::Replace(vec![vec![Value::Null]])), "table visits: a row has 1 values for 4 columns"),
+        (
+            bench.upsert("c", 1, Some("soon"), None, Condition::Always),
+            "visits.at: is not a time (RFC 3339, years 0000 to 9999)",
+        ),
+        (bench.upsert("d", 1, None, None, unknown), "table visits has no column when to compare"),
+        (bench.upsert("e", 1, None, None, no_time), "visits.note: an interval needs a timestamp"),
+        (bench.replace("f\0", &[1]), "table visits: the id of the document holds a NUL character"),
+    ];
+    let (mut writes, reasons): (Vec<_>, Vec<_>) = cases.into_iter().unzip();
+    writes.push(bench.replace("good", &[1]));
+    let refused = bench.apply(&writes).await.refused;
+    assert_eq!(refused, refusals(&writes));
+    assert_eq!(refused.iter().map(|refused| refused.reason.as_str()).collect::<Vec<_>>(), reasons);
+    assert_eq!(refused.iter().map(|refused| refused.at).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(bench.rows().await, ["good 1"]);
+}
+
+#[tokio::test]
+async fn every_kind_of_value_comes_back_as_it_was_written() {
+    let kinds = [
+        (Value::Boolean(true), "integer", "1"),
+        (Value::Integer(i64::MIN), "integer", "-9223372036854775808"),
+        (Value::Double(0.5), "real", "0.5"),
+        (Value::Decimal("-0012.500".into()), "text", "-0012.500"),
+        (Value::Text("a\"b\u{e4}".into()), "text", "a\"b\u{e4}"),
+        (Value::Text("12".into()), "text", "12"),
+        (Value::Bytes(vec![0x61, 0]), "blob", "a\0"),
+        (Value::Date("2026-02-03".into()), "text", "2026-02-03"),
+        (Value::Timestamp("2026-02-03T12:00:00+02:00".into()), "text", "2026-02-03T10:00:00.000000Z"),
+        (Value::Json("12".into()), "text", "12"),
+        (Value::Null, "null", "-"),
+    ];
+    let bench = Bench::new(&["doc"], "").await;
+    let kind = |value: &Value| match value {
+        Value::Boolean(_) => ColumnKind::Boolean,
+        Value::Integer(_) => ColumnKind::Integer,
+        Value::Double(_) => ColumnKind::Double,
+        Value::Decimal(_) => ColumnKind::Decimal,
+        Value::Text(_) | Value::Null => ColumnKind::Text,
+        Value::Bytes(_) => ColumnKind::Bytes,
+        Value::Date(_) => ColumnKind::Date,
+        Value::Timestamp(_) => ColumnKind::Timestamp,
+        Value::Json(_) => ColumnKind::Json,
+    };
+    // A name that needs its quotes.
+    let name = |at: usize| format!("c\" {at}");
+    let column =
+        |(at, (value, ..)): (usize, &(Value, &str, &str))| Column { name: name(at), kind: kind(value), nullable: true };
+    let table = Table {
+        name: "every \"kind\"".into(),
+        columns: kinds.iter().enumerate().map(column).collect(),
+        key: vec![],
+        document_column: Some(name(4)),
+        ..table(&[])
+    };
+    schema::prepare(&bench.database, std::slice::from_ref(&table)).await.unwrap();
+    let values = kinds.iter().map(|(value, ..)| value.clone()).collect();
+    let write = RowWrite { table: Arc::new(table), ..bench.write("a\"b\u{e4}", RowOp::Replace(vec![values])) };
+    for _ in 0..2 {
+        assert_eq!(bench.apply(std::slice::from_ref(&write)).await.refused, []);
+    }
+    let Database::Sqlite(sqlite) = &bench.database;
+    for (at, (value, class, text)) in kinds.iter().enumerate() {
+        let column = Dialect::Sqlite.quote(&name(at)).unwrap();
+        let statement =
+            format!(r#"select typeof({column}), coalesce(cast({column} as text), '-') from "every ""kind""""#);
+        let found: Vec<(String, String)> =
+            sqlx::query_as(sqlx::AssertSqlSafe(statement)).fetch_all(&sqlite.readers).await.unwrap();
+        assert_eq!(found, [((*class).to_owned(), (*text).to_owned())], "{value:?}");
+    }
+}
+
+/// Upserts of one key in one call, and the row that is left.
+async fn check_upserts(when: Condition, steps: &[(Option<&str>, Option<&str>)], expected: &str) {
+    let bench = Bench::new(&["n"], "").await;
+    let upsert = |(at, note): &(Option<&str>, Option<&str>)| bench.upsert("a", 1, *at, *note, when.clone());
+    bench.apply(&steps.iter().map(upsert).collect::<Vec<_>>()).await;
+    assert_eq!(bench.rows().await, [expected], "{when:?} {steps:?}");
+}
+
+const TEN: Option<&str> = Some("2026-02-03T10:00:00Z");
+const TEN_EARLIER: Option<&str> = Some("2026-02-03T09:59:59.999999Z");
+const TEN_AND_A_BIT: Option<&str> = Some("2026-02-03T10:00:00.000001Z");
+const ALMOST_ELEVEN: Option<&str> = Some("2026-02-03T10:59:59.999999Z");
+const ELEVEN: Option<&str> = Some("2026-02-03T12:00:00+01:00");
+
+#[tokio::test]
+async fn an_upsert_always_overwrites() {
+    check_upserts(Condition::Always, &[(ELEVEN, Some("x")), (TEN, Some("y"))], "a 1 2026-02-03T10:00:00.000000Z y")
+        .await;
+}
+
+#[tokio::test]
+async fn a_newer_row_overwrites_and_an_equal_or_older_one_does_not() {
+    let newer = || Condition::Newer("at".into());
+    let (ten, bit) = ("a 1 2026-02-03T10:00:00.000000Z x", "a 1 2026-02-03T10:00:00.000001Z y");
+    for older in [TEN, TEN_EARLIER, None] {
+        check_upserts(newer(), &[(TEN, Some("x")), (older, Some("y"))], ten).await;
+    }
+    check_upserts(newer(), &[(TEN, Some("x")), (TEN_AND_A_BIT, Some("y"))], bit).await;
+    check_upserts(newer(), &[(None, Some("y")), (TEN, Some("x"))], ten).await;
+    check_upserts(
+        newer(),
+        &[(TEN, Some("x")), (ELEVEN, Some("z")), (TEN_AND_A_BIT, Some("y"))],
+        "a 1 2026-02-03T11:00:00.000000Z z",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_interval_holds_back_what_comes_too_soon_unless_a_column_differs() {
+    let interval = |or_differs: &[&str]| Condition::Interval {
+        column: "at".into(),
+        seconds: 3600,
+        or_differs: or_differs.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    let ten = "a 1 2026-02-03T10:00:00.000000Z x";
+    check_upserts(interval(&[]), &[(TEN, Some("x")), (ALMOST_ELEVEN, Some("y"))], ten).await;
+    check_upserts(interval(&[]), &[(TEN, Some("x")), (ELEVEN, Some("x"))], "a 1 2026-02-03T11:00:00.000000Z x").await;
+    check_upserts(interval(&["note"]), &[(TEN, Some("x")), (ALMOST_ELEVEN, Some("x"))], ten).await;
+    check_upserts(interval(&["note"]), &[(TEN, Some("x")), (TEN, Some("y"))], ten).await;
+    check_upserts(interval(&["note"]), &[(TEN, Some("x")), (TEN_EARLIER, Some("y"))], ten).await;
+    check_upserts(interval(&["note"]), &[(TEN, Some("x")), (None, Some("y"))], ten).await;
+    let bit = "a 1 2026-02-03T10:00:00.000001Z";
+    check_upserts(interval(&["note"]), &[(TEN, Some("x")), (TEN_AND_A_BIT, None)], bit).await;
+}
+
+#[test]
+fn statements_come_in_few_sizes() {
+    for (rows, most, expected) in [(1, 256, 1), (3, 256, 1), (4, 256, 4), (1000, 256, 256), (1000, 100, 64), (5, 1, 1)]
+    {
+        assert_eq!(chunk_size(rows, most), expected, "{rows} of at most {most}");
+    }
+}
+
+#[tokio::test]
+async fn thousands_of_rows_take_a_fraction_of_a_second() {
+    let bench = Bench::new(&["doc", "n"], "").await;
+    let writes: Vec<RowWrite> = (0..5000).map(|at| bench.replace(&format!("document-{at}"), &[1, 2])).collect();
+    for round in ["new", "replaced"] {
+        let started = tokio::time::Instant::now();
+        assert_eq!(bench.apply(&writes).await.refused, []);
+        println!("{round}: 10000 rows of 5000 documents in {:?}", started.elapsed());
+    }
+    assert_eq!(bench.rows().await.len(), 10_000);
+}
+
+/// What the operations mean, one after the other, for documents that are never refused.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Model(BTreeMap<(String, i64), (Option<i64>, Option<String>)>);
+
+#[derive(Debug, Clone)]
+enum Op {
+    Replace(Vec<Cells>),
+    Delete,
+    Upsert(Cells, When),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum When {
+    Always,
+    Newer,
+    Interval,
+    IntervalOrNote,
+}
+
+/// Number, microseconds, note.
+type Cells = (i64, Option<i64>, Option<&'static str>);
+
+const INTERVAL_SECONDS: u32 = 2;
+
+impl Model {
+    fn apply(&mut self, doc: &str, op: &Op) {
+        match op {
+            Op::Replace(rows) => {
+                self.0.retain(|(other, _), _| other != doc);
+                self.0.extend(rows.iter().map(|(n, at, note)| ((doc.to_owned(), *n), (*at, note.map(str::to_owned)))));
+            }
+            Op::Delete => self.0.retain(|(other, _), _| other != doc),
+            Op::Upsert((n, at, note), when) => {
+                let (key, new) = ((doc.to_owned(), *n), (*at, note.map(str::to_owned)));
+                let overwrites = self.0.get(&key).is_none_or(|stored| overwrites(stored, &new, *when));
+                if overwrites {
+                    self.0.insert(key, new);
+                }
+            }
+        }
+    }
+}
+
+fn overwrites(stored: &(Option<i64>, Option<String>), new: &(Option<i64>, Option<String>), when: When) -> bool {
+    let distance = match (stored.0, new.0) {
+        _ if matches!(when, When::Always) => return true,
+        (_, None) => return false,
+        (None, Some(_)) => return true,
+        (Some(stored), Some(new)) => new - stored,
+    };
+    let far = distance >= i64::from(INTERVAL_SECONDS) * 1_000_000;
+    match when {
+        When::Always => true,
+        When::Newer => distance > 0,
+        When::Interval => far,
+        When::IntervalOrNote => far || (distance > 0 && stored.1 != new.1),
+    }
+}
+
+fn any_cells() -> impl Strategy<Value = Cells> {
+    let moments =
+        prop_oneof![Just(0), Just(1), Just(999_999), Just(2_000_000), Just(2_000_001), Just(-1), Just(4_000_000)];
+    (0..3_i64, prop::option::of(moments), prop::option::of(prop_oneof![Just("x"), Just("y")]))
+}
+
+fn any_op() -> impl Strategy<Value = Op> {
+    let when = prop_oneof![Just(When::Always), Just(When::Newer), Just(When::Interval), Just(When::IntervalOrNote)];
+    let rows = prop::collection::vec(any_cells(), 0..3).prop_map(|mut rows| {
+        rows.sort();
+        rows.dedup_by_key(|row| row.0);
+        rows
+    });
+    prop_oneof![2 => rows.prop_map(Op::Replace), 1 => Just(Op::Delete), 4 => (any_cells(), when).prop_map(|(row, when)| Op::Upsert(row, when))]
+}
+
+fn moment(microseconds: i64) -> String {
+    let start: jiff::Timestamp = "2026-02-03T10:00:00Z".parse().unwrap();
+    (start + jiff::SignedDuration::from_micros(microseconds)).to_string()
+}
+
+impl Bench {
+    fn write_of(&self, doc: &str, op: &Op) -> RowWrite {
+        let values = |(n, at, note): &Cells| row(doc, *n, at.map(moment).as_deref(), *note);
+        let op = match op {
+            Op::Replace(rows) => RowOp::Replace(rows.iter().map(values).collect()),
+            Op::Delete => RowOp::Delete,
+            Op::Upsert(cells, when) => RowOp::Upsert {
+                row: values(cells),
+                when: match when {
+                    When::Always => Condition::Always,
+                    When::Newer => Condition::Newer("at".into()),
+                    When::Interval | When::IntervalOrNote => Condition::Interval {
+                        column: "at".into(),
+                        seconds: INTERVAL_SECONDS,
+                        or_differs: if matches!(when, When::Interval) { vec![] } else { vec!["note".into()] },
+                    },
+                },
+            },
+        };
+        self.write(doc, op)
+    }
+}
+
+#[test]
+fn many_at_once_do_what_they_would_do_one_after_the_other() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let bench = runtime.block_on(Bench::new(&["doc", "n"], ""));
+    let Database::Sqlite(sqlite) = &bench.database;
+    let op = (prop_oneof![Just("a"), Just("b"), Just("c")], any_op());
+    let batches = prop::collection::vec(prop::collection::vec(op, 0..12), 1..3);
+    let config = ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(batches in batches)| {
+        let mut model = Model::default();
+        runtime.block_on(async {
+            sqlx::query("delete from visits").execute(&sqlite.writer).await.unwrap();
+            for batch in &batches {
+                let writes: Vec<RowWrite> = batch.iter().map(|(doc, op)| bench.write_of(doc, op)).collect();
+                assert_eq!(bench.apply(&writes).await.refused, []);
+                batch.iter().for_each(|(doc, op)| model.apply(doc, op));
+            }
+        });
+        let expected: Vec<String> = model.0.iter().map(|((doc, n), (at, note))| {
+            let at = at.map(|at| format!(" {}", crate::model::timestamp_text(moment(at).parse().unwrap())));
+            format!("{doc} {n}{}{}", at.unwrap_or_default(), note.as_ref().map(|note| format!(" {note}")).unwrap_or_default())
+        }).collect();
+        prop_assert_eq!(runtime.block_on(bench.rows()), expected);
+    });
+}
+
+#[tokio::test]
+async fn an_index_that_a_table_needs_is_used_to_remove_rows() {
+    let bench = Bench::new(&["n"], "").await;
+    let Database::Sqlite(sqlite) = &bench.database;
+    let statement = Dialect::Sqlite.delete_documents("visits", "doc").unwrap();
+    let plan: Vec<(i64, i64, i64, String)> =
+        sqlx::query_as(sqlx::AssertSqlSafe(format!("explain query plan {statement}")))
+            .bind("[\"a\"]")
+            .fetch_all(&sqlite.readers)
+            .await
+            .unwrap();
+    let first = &plan[0].3;
+    assert!(first.starts_with("SEARCH visits USING") && first.contains("INDEX visits_by_doc_"), "{first}");
+}

@@ -1,1 +1,208 @@
+//! Plans on paper, and plans against a real SQLite file.
 
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+
+/// `name kind` columns, `?` for nullable; the key; indexes as `a,b` or `unique a,b`.
+fn table(columns: &str, key: &str, indexes: &[&str]) -> Table {
+    let list = |text: &str| text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let column = |text: String| {
+        let (name, kind) = text.split_once(' ').unwrap();
+        let kind_text = kind.trim_end_matches('?');
+        let kinds =
+            [ColumnKind::Text, ColumnKind::Integer, ColumnKind::Timestamp, ColumnKind::Decimal, ColumnKind::Json];
+        let found = kinds.into_iter().find(|candidate| kind_name(*candidate) == kind_text).unwrap();
+        Column { name: name.to_owned(), kind: found, nullable: kind.ends_with('?') }
+    };
+    let index = |text: &&str| TableIndex {
+        columns: list(text.trim_start_matches("unique ")),
+        unique: text.starts_with("unique "),
+    };
+    Table {
+        name: "t".into(),
+        part: None,
+        columns: list(columns).into_iter().map(column).collect(),
+        key: list(key),
+        document_column: None,
+        indexes: indexes.iter().map(index).collect(),
+    }
+}
+
+/// What the database would say of a table that was made as declared.
+fn made(table: &Table) -> ExistingTable {
+    let column = |column: &Column| ExistingColumn {
+        name: column.name.clone(),
+        kind: Some(column.kind),
+        type_name: Dialect::Sqlite.column_type(column.kind).to_owned(),
+        nullable: column.nullable && !table.key.contains(&column.name),
+    };
+    let columns = table.columns.iter().map(column).collect();
+    ExistingTable { columns, key: table.key.clone(), indexes: wanted_indexes(table) }
+}
+
+fn check(before: &Table, after: &Table, expected: &[&str]) {
+    let lines = match plan(Some(&made(before)), after) {
+        Ok(steps) => steps.iter().map(step_name).collect(),
+        Err(lines) => lines,
+    };
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn nullable_columns_and_indexes_are_added() {
+    let before = table("doc text,n integer", "doc", &["n"]);
+    check(&before, &before, &[]);
+    let after = table("doc text,note text?,n integer", "doc", &["n", "unique n,note"]);
+    check(&before, &after, &["could not get column note", "could not get an index over (n, note)"]);
+}
+
+#[test]
+fn what_would_lose_or_break_rows_is_refused_in_words() {
+    let before = table("doc text,n integer,at timestamp?", "doc", &[]);
+    check(
+        &before,
+        &table("doc text,n text,at timestamp?", "doc", &[]),
+        &["t.n: the type cannot change from BIGINT to text"],
+    );
+    check(&before, &table("doc text,n integer", "doc", &[]), &["t.at: exists and is not declared any more"]);
+    check(
+        &before,
+        &table("doc text,n integer,at timestamp?,new text", "doc", &[]),
+        &["t.new: a column that is added must be nullable, since existing rows have no value for it"],
+    );
+    check(
+        &before,
+        &table("doc text,n integer?,at timestamp", "doc,n", &[]),
+        &["t.at: is nullable and cannot become required", "t: the key cannot change from (doc) to (doc, n)"],
+    );
+    check(
+        &before,
+        &table("doc text,n integer?,at timestamp?", "doc", &[]),
+        &["t.n: is required and cannot become nullable"],
+    );
+}
+
+#[test]
+fn a_declaration_that_makes_no_sense_is_refused_with_everything_that_is_wrong() {
+    let mut declared = table("a text,A integer,b json", "c,c", &["d", ""]);
+    declared.name = "SQLite_t".into();
+    declared.document_column = Some("b".into());
+    let expected = [
+        "SQLite_t: names that start with sqlite_ are taken",
+        "SQLite_t.A: is declared twice",
+        "SQLite_t: the key names column \"c\", which is not declared",
+        "SQLite_t: the key names column \"c\", which is not declared",
+        "SQLite_t: the index names column \"d\", which is not declared",
+        "SQLite_t: the key names a column twice",
+        "SQLite_t: an index has no columns",
+        "SQLite_t: the document column \"b\" is not a declared column of text",
+    ];
+    assert_eq!(plan(None, &declared).unwrap_err(), expected);
+    for name in ["", "a\0b"] {
+        let declared = Table { name: name.into(), ..table("a text", "a", &[]) };
+        assert_eq!(plan(None, &declared).unwrap_err(), [format!("{name:?} is no name for a table")]);
+    }
+}
+
+#[test]
+fn a_table_whose_key_does_not_lead_with_the_document_gets_an_index_for_it() {
+    let mut declared = table("doc text,n integer", "n", &[]);
+    declared.document_column = Some("doc".into());
+    let index = TableIndex { columns: vec!["doc".into()], unique: false };
+    assert_eq!(plan(None, &declared).unwrap(), [Step::CreateTable, Step::CreateIndex(index)]);
+    declared.key = vec!["doc".into(), "n".into()];
+    assert_eq!(plan(None, &declared).unwrap(), [Step::CreateTable]);
+}
+
+#[test]
+fn index_names_differ_where_their_columns_do() {
+    let name = |columns: &[&str]| {
+        let columns = columns.iter().map(|name| (*name).to_owned()).collect();
+        index_name("t", &TableIndex { columns, unique: false })
+    };
+    assert_ne!(name(&["a", "b_c"]), name(&["a_b", "c"]));
+    assert!(name(&["ä"; 60]).len() <= 63);
+}
+
+async fn open() -> (TempDir, Database) {
+    let directory = TempDir::new().unwrap();
+    let database = Database::open(&format!("sqlite:{}/t.db", directory.path().display())).await.unwrap();
+    (directory, database)
+}
+
+async fn existing(database: &Database, name: &str) -> Option<ExistingTable> {
+    let mut transaction = database.begin().await.unwrap();
+    read_existing(&mut transaction.connection(), name, "read").await.unwrap()
+}
+
+#[tokio::test]
+async fn a_prepared_table_needs_no_further_steps() {
+    let (_directory, database) = open().await;
+    let first = table("b text,a integer,c decimal?", "a,b", &["unique c", "c,a"]);
+    prepare(&database, std::slice::from_ref(&first)).await.unwrap();
+    assert_eq!(plan(existing(&database, "t").await.as_ref(), &first), Ok(vec![]));
+    let second = table("b text,d json?,a integer,c decimal?", "a,b", &["unique c", "c,a", "d"]);
+    prepare(&database, std::slice::from_ref(&second)).await.unwrap();
+    assert_eq!(plan(existing(&database, "t").await.as_ref(), &second), Ok(vec![]));
+}
+
+#[tokio::test]
+async fn when_one_table_is_refused_no_table_is_touched() {
+    let (_directory, database) = open().await;
+    prepare(&database, &[table("a text", "a", &[])]).await.unwrap();
+    let new = Table { name: "new".into(), ..table("a text", "a", &[]) };
+    let refused = prepare(&database, &[new, table("a integer", "a", &[])]).await.unwrap_err();
+    assert_eq!(refused.to_string(), "t.a: the type cannot change from TEXT to integer");
+    assert_eq!(existing(&database, "new").await, None);
+}
+
+#[tokio::test]
+async fn rows_that_contradict_a_new_unique_index_refuse_it() {
+    let (_directory, database) = open().await;
+    prepare(&database, &[table("a text,n integer", "a", &[])]).await.unwrap();
+    let Database::Sqlite(sqlite) = &database;
+    sqlx::query("insert into t values ('x', 1), ('y', 1)").execute(&sqlite.writer).await.unwrap();
+    let refused = prepare(&database, &[table("a text,n integer,c text?", "a", &["unique n"])]).await.unwrap_err();
+    assert_eq!(refused.to_string(), "t: could not get an index over (n): UNIQUE constraint failed: t.n");
+    assert_eq!(existing(&database, "t").await.unwrap().columns.len(), 2);
+}
+
+#[tokio::test]
+async fn a_table_of_somebody_else_with_a_foreign_type_is_left_alone() {
+    let (_directory, database) = open().await;
+    let Database::Sqlite(sqlite) = &database;
+    sqlx::query("create table t (a varchar(20) not null primary key)").execute(&sqlite.writer).await.unwrap();
+    let refused = prepare(&database, &[table("a text", "a", &[])]).await.unwrap_err();
+    assert_eq!(refused.to_string(), "t.a: the type cannot change from varchar(20) to text");
+}
+
+proptest! {
+    /// Whatever is declared first and then: after an accepted plan nothing is left to do, and every column of before
+    /// is still there with its type.
+    #[test]
+    fn an_accepted_plan_ends_at_the_declaration_and_loses_nothing(
+        before in prop::collection::btree_map("[a-d]", (any::<bool>(), any::<bool>()), 1..4),
+        after in prop::collection::btree_map("[a-d]", (any::<bool>(), any::<bool>()), 1..4),
+    ) {
+        let declare = |columns: &std::collections::BTreeMap<String, (bool, bool)>| {
+            let line = |(name, (text, nullable)): (&String, &(bool, bool))| {
+                format!("{name} {}{}", if *text { "text" } else { "integer" }, if *nullable { "?" } else { "" })
+            };
+            table(&columns.iter().map(line).collect::<Vec<_>>().join(","), "", &[])
+        };
+        let (before, after) = (declare(&before), declare(&after));
+        let existing = made(&before);
+        if let Ok(steps) = plan(Some(&existing), &after) {
+            let mut reached = existing.clone();
+            for step in steps {
+                let Step::AddColumn(column) = step else { panic!("only columns differ") };
+                prop_assert!(column.nullable);
+                reached.columns.extend(made(&Table { columns: vec![column], ..after.clone() }).columns);
+            }
+            prop_assert_eq!(plan(Some(&reached), &after), Ok(vec![]));
+            prop_assert!(before.columns.iter().all(|column| after.columns.contains(column)));
+        }
+    }
+}
