@@ -21,10 +21,18 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 pub(crate) struct Broker {
     /// `host:port`.
     pub(crate) address: String,
+    /// The script ends the broker when this closes; so does the operating system for a process that dies.
+    lifeline: Option<ChildStdin>,
+    script: Child,
     folder: Option<TempDir>,
-    /// The script ends the broker when this closes.
-    _lifeline: ChildStdin,
-    _script: Child,
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        drop(self.lifeline.take());
+        // The folder may go only when the broker is gone.
+        self.script.wait().expect("the script ends");
+    }
 }
 
 impl Broker {
@@ -50,7 +58,7 @@ impl Broker {
         BufReader::new(stdout).read_line(&mut address).expect("its output can be read");
         let address = address.trim().to_owned();
         assert!(!address.is_empty(), "tests/services/kafka did not start a broker; its reason stands above");
-        Self { address, folder, _lifeline: child.stdin.take().expect("a pipe"), _script: child }
+        Self { address, lifeline: child.stdin.take(), script: child, folder }
     }
 
     /// Stops the broker as a crash would; its data stay.

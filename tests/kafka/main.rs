@@ -5,7 +5,9 @@ mod broker;
 mod reading;
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -48,7 +50,7 @@ async fn every_partition_of_the_topics_is_read_in_order_and_no_other_topic() {
     assert_eq!(names, ["order-case:0", "order-form:0", "order-form:1"]);
 
     let mut reading = from_start(broker, &["order-form", "order-case"]).await;
-    reading.to_end().await.unwrap();
+    reading.read_to_end().await.unwrap();
     assert_eq!(reading.seen("order-form", 0), "0=a 1=b 2=c");
     assert_eq!(reading.seen("order-form", 1), "0=d");
     assert_eq!(reading.seen("order-case", 0), "0=e 1=f");
@@ -56,7 +58,7 @@ async fn every_partition_of_the_topics_is_read_in_order_and_no_other_topic() {
 
     // The end is said once; what comes later is read, and the end said again.
     publish(broker, "order-case", 0, "g");
-    reading.to_end().await.unwrap();
+    reading.read_to_end().await.unwrap();
     assert_eq!(reading.seen("order-case", 0), "0=e 1=f 2=g");
     assert_eq!(reading.feed.next(ALL).now_or_never().map(Result::unwrap), None);
 }
@@ -68,7 +70,7 @@ async fn latest_begins_after_what_is_there_and_its_place_is_pinned_at_once() {
     broker.create_topic("latest", 2).await;
     publish(broker, "latest", 0, "a b");
     let mut reading = begin(broker, &["latest"], Start::Latest, &Checkpoints::new()).await.unwrap();
-    reading.to_end().await.unwrap();
+    reading.read_to_end().await.unwrap();
     assert_eq!((reading.seen("latest", 0), reading.seen("latest", 1)), (String::new(), String::new()));
     // A host that stops here goes on here, although nothing came.
     assert_eq!((reading.at("latest", 0), reading.at("latest", 1)), (2, 0));
@@ -77,7 +79,7 @@ async fn latest_begins_after_what_is_there_and_its_place_is_pinned_at_once() {
     drop(reading);
     publish(broker, "latest", 0, "c");
     let mut again = begin(broker, &["latest"], Start::Latest, &stored).await.unwrap();
-    again.to_end().await.unwrap();
+    again.read_to_end().await.unwrap();
     assert_eq!(again.seen("latest", 0), "2=c");
     // Never beyond the end.
     assert_eq!((again.at("latest", 0), again.lag("latest", 0).await), (3, 0));
@@ -102,7 +104,7 @@ async fn a_feed_resumes_exactly_after_what_was_settled() {
     }
     assert_eq!(all, ["0=a 1=b", "2=c 3=d", "4=e"]);
     let mut reading = begin(broker, &["resume"], Start::Earliest, &stored).await.unwrap();
-    reading.to_end().await.unwrap();
+    reading.read_to_end().await.unwrap();
     assert_eq!(reading.seen("resume", 0), "");
 }
 
@@ -137,7 +139,7 @@ async fn control_records_and_aborted_messages_are_gaps_that_progress_moves_over(
         }
     }
     let mut reading = from_start(broker, &["transactions"]).await;
-    reading.to_end().await.unwrap();
+    reading.read_to_end().await.unwrap();
     // 2, 5 and 7 are control records, 3 and 4 were aborted.
     assert_eq!(reading.seen("transactions", 0), "0=a 1=b 6=c");
     assert_eq!((reading.at("transactions", 0), reading.lag("transactions", 0).await), (8, 0));
@@ -147,12 +149,12 @@ async fn control_records_and_aborted_messages_are_gaps_that_progress_moves_over(
     send(&producer, "transactions", 0, &stub("d"));
     producer.flush(LIMIT).unwrap();
     let mut second = begin(broker, &["transactions"], Start::Earliest, &reading.checkpoints()).await.unwrap();
-    second.to_end().await.unwrap();
+    second.read_to_end().await.unwrap();
     assert_eq!(second.seen("transactions", 0), "");
     producer.commit_transaction(LIMIT).unwrap();
     second.until(&Partition::new("transactions", 0), 1).await;
     assert_eq!(second.seen("transactions", 0), "8=d");
-    second.to_end().await.unwrap();
+    second.read_to_end().await.unwrap();
     assert_eq!(second.at("transactions", 0), 10);
 }
 
@@ -163,7 +165,7 @@ async fn messages_that_are_gone_are_an_error_with_both_offsets() {
     broker.create_topic("gone", 1).await;
     publish(broker, "gone", 0, "a b c d");
     let mut reading = from_start(broker, &["gone"]).await;
-    reading.to_end().await.unwrap();
+    reading.read_to_end().await.unwrap();
     let mut stored = reading.checkpoints();
     broker.delete_before("gone", 0, 3).await;
 
@@ -176,13 +178,13 @@ async fn messages_that_are_gone_are_an_error_with_both_offsets() {
 
     at(&mut stored, 3);
     let mut exact = begin(broker, &["gone"], Start::Earliest, &stored).await.unwrap();
-    exact.to_end().await.unwrap();
+    exact.read_to_end().await.unwrap();
     assert_eq!(exact.seen("gone", 0), "3=d");
 
     // All that was ever there is gone, but all of it was read: nothing is lost.
     broker.delete_before("gone", 0, 4).await;
     let mut at_end = begin(broker, &["gone"], Start::Earliest, &exact.checkpoints()).await.unwrap();
-    at_end.to_end().await.unwrap();
+    at_end.read_to_end().await.unwrap();
     assert_eq!(at_end.seen("gone", 0), "");
 
     at(&mut stored, 9);
@@ -297,16 +299,48 @@ async fn a_busy_partition_does_not_starve_a_quiet_one() {
     reading.until(&busy, 20_000).await;
 }
 
+/// What this process logs, from `info` on.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn capture() -> Self {
+        let log = Self::default();
+        let writer = log.clone();
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
+        log
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+
+    fn count(&self, level: &str, what: &str) -> usize {
+        self.text().lines().filter(|line| line.contains(level) && line.contains(what)).count()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[tokio::test]
 async fn a_feed_waits_for_a_lost_broker_and_goes_on() {
+    let log = Log::capture();
     let broker = Broker::own();
     broker.create_topic("lost", 1).await;
     publish(&broker, "lost", 0, "a b");
     let mut reading = from_start(&broker, &["lost"]).await;
-    reading.to_end().await.unwrap();
+    reading.read_to_end().await.unwrap();
 
     broker.kill();
-    let waited = tokio::time::timeout(Duration::from_secs(3), reading.feed.next(ALL)).await;
+    let waited = tokio::time::timeout(Duration::from_secs(2), reading.feed.next(ALL)).await;
     assert!(waited.is_err(), "a lost broker is no event and no error, but {waited:?}");
     let at = [(Partition::new("lost", 0), Position::number(2))];
     assert!(matches!(reading.feed.ends(&at).await, Err(Error::Outage(_))));
@@ -315,6 +349,7 @@ async fn a_feed_waits_for_a_lost_broker_and_goes_on() {
     publish(&broker, "lost", 0, "c d");
     reading.until(&Partition::new("lost", 0), 4).await;
     assert_eq!(reading.seen("lost", 0), "0=a 1=b 2=c 3=d");
+    assert_eq!((log.count("WARN", &broker.address), log.count("INFO", &broker.address)), (1, 1), "{}", log.text());
 }
 
 #[tokio::test]
@@ -323,7 +358,7 @@ async fn a_topic_that_was_made_again_is_refused_with_the_command_that_resolves_i
     broker.create_topic("again", 1).await;
     publish(broker, "again", 0, "a");
     let mut reading = from_start(broker, &["again"]).await;
-    reading.to_end().await.unwrap();
+    reading.read_to_end().await.unwrap();
     let stored = reading.checkpoints();
 
     broker.delete_topic("again").await;
@@ -352,7 +387,7 @@ async fn a_topic_that_was_made_again_is_refused_with_the_command_that_resolves_i
     let fixed = Checkpoint { incarnation: command.into(), position: Position::number(0) };
     feed.start(from(Some(fixed))).await.unwrap();
     let mut reading = Reading { feed, seen: BTreeMap::new(), progress: BTreeMap::new() };
-    reading.to_end().await.unwrap();
+    reading.read_to_end().await.unwrap();
     assert_eq!(reading.seen("again", 0), "0=new-0 1=new-1 2=new-2");
 }
 
@@ -361,7 +396,7 @@ async fn a_topic_that_grows_asks_to_be_opened_again() {
     let broker = Broker::shared();
     broker.create_topic("grows", 1).await;
     let mut reading = from_start(broker, &["grows"]).await;
-    reading.to_end().await.unwrap();
+    reading.read_to_end().await.unwrap();
     broker.grow_topic("grows", 3).await;
     let at = [(Partition::new("grows", 0), Position::number(0))];
     let grown = loop {

@@ -81,7 +81,7 @@ impl Reading {
     }
 
     /// Reads until the feed says that it is at the end.
-    pub(crate) async fn to_end(&mut self) -> Result<(), Error> {
+    pub(crate) async fn read_to_end(&mut self) -> Result<(), Error> {
         while self.next(ALL).await? != Event::AtEnd {}
         Ok(())
     }

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientContext;
-use rdkafka::client::Client as NativeClient;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
 use super::describe::{Described, describe};
@@ -18,6 +18,9 @@ use crate::model::{Outage, Partition};
 
 /// How long one question to the cluster may take.
 const QUESTION_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a cluster that is busy with itself is left alone.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// How often the queue of events is looked into at once; more wait for the next time.
 const EVENTS_AT_ONCE: usize = 16;
@@ -146,34 +149,51 @@ pub(super) async fn ask_bounds(client: &Arc<Client>, partitions: Vec<Partition>)
 /// # Errors
 /// An outage when nobody answers, or not for all of them. Cancel-safe.
 pub(super) async fn ask_ends(client: &Arc<Client>, partitions: Vec<Partition>) -> Result<Vec<u64>, Error> {
-    ask(client, "ask for offsets", move |client| offsets(client, &partitions, Offset::End)).await
+    let ends = move |client: &Client| offsets(client, &partitions, Offset::End);
+    ask(client, "ask for offsets", ends).await
 }
 
-/// Runs a blocking question where it may block.
+/// Asks a blocking question where it may block, and again while the cluster is only busy with itself.
 async fn ask<T: Send + 'static>(
     client: &Arc<Client>,
     operation: &'static str,
-    question: impl FnOnce(&Client) -> Result<T, RDKafkaErrorCode> + Send + 'static,
+    question: impl Fn(&Client) -> Result<T, RDKafkaErrorCode> + Send + Sync + 'static,
 ) -> Result<T, Error> {
-    let shared = Arc::clone(client);
-    let answer = tokio::task::spawn_blocking(move || {
-        let answer = question(&shared);
-        if answer.is_err() {
-            // The reason lies among the events.
-            serve(&shared).ok();
+    let question = Arc::new(question);
+    let deadline = Instant::now() + QUESTION_LIMIT;
+    let watch: &Watch = client.context();
+    loop {
+        let (shared, asked) = (Arc::clone(client), Arc::clone(&question));
+        let answer = tokio::task::spawn_blocking(move || {
+            let answer = asked(&shared);
+            if answer.is_err() {
+                // The reason lies among the events.
+                serve(&shared).ok();
+            }
+            answer
+        });
+        match answer.await.unwrap_or(Err(RDKafkaErrorCode::Fail)) {
+            Ok(answer) => {
+                watch.heard();
+                return Ok(answer);
+            }
+            Err(error) if is_passing(error) && Instant::now() < deadline => sleep(BUSY_PAUSE).await,
+            Err(error) => return Err(Error::Outage(watch.outage(operation, error))),
         }
-        answer
-    })
-    .await
-    .unwrap_or(Err(RDKafkaErrorCode::Fail));
-    let watch: &Watch = NativeClient::context(client.client());
-    match answer {
-        Ok(answer) => {
-            watch.heard();
-            Ok(answer)
-        }
-        Err(error) => Err(Error::Outage(watch.outage(operation, error))),
     }
+}
+
+/// Whether the cluster answered that it is about to be able to: a leader is being chosen, a topic was just made.
+fn is_passing(error: RDKafkaErrorCode) -> bool {
+    matches!(
+        error,
+        RDKafkaErrorCode::NotLeaderForPartition
+            | RDKafkaErrorCode::LeaderNotAvailable
+            | RDKafkaErrorCode::ReplicaNotAvailable
+            | RDKafkaErrorCode::OffsetNotAvailable
+            | RDKafkaErrorCode::FencedLeaderEpoch
+            | RDKafkaErrorCode::UnknownLeaderEpoch
+    )
 }
 
 /// Asks for one end of every partition, with one request per broker. Under `read_committed` the end is that of what

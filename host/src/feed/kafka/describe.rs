@@ -59,7 +59,8 @@ pub(super) fn describe(
         let answers = Guard::new(native::rd_kafka_queue_new(client), native::rd_kafka_queue_destroy)?;
         native::rd_kafka_DescribeTopics(client, collection.pointer(), options.pointer(), answers.pointer());
         let event = native::rd_kafka_queue_poll(answers.pointer(), limit_ms);
-        let event = Guard::new(event, native::rd_kafka_event_destroy).map_err(|_| RDKafkaErrorCode::RequestTimedOut)?;
+        let event =
+            Guard::new(event, native::rd_kafka_event_destroy).map_err(|_null| RDKafkaErrorCode::RequestTimedOut)?;
 
         let error = native::rd_kafka_event_error(event.pointer());
         if error != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {

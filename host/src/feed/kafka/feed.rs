@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
@@ -216,6 +217,17 @@ impl Feed for KafkaFeed {
             lag: Some(end.saturating_sub(position.as_number())),
         };
         Ok(at.iter().zip(ends).map(end).collect())
+    }
+}
+
+impl Drop for KafkaFeed {
+    fn drop(&mut self) {
+        let lanes = std::mem::take(&mut self.lanes);
+        let client = Arc::clone(&self.client);
+        // Closing a client waits up to 100 ms for its threads. The runtime waits for that when it ends.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn_blocking(move || drop((lanes, client)));
+        }
     }
 }
 
