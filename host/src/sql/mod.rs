@@ -73,8 +73,9 @@ impl Database {
             .map_err(failed)?
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            // In WAL mode a crash of the process loses nothing; `FULL` also survives the loss of power.
-            .synchronous(SqliteSynchronous::Full)
+            // A crash of the process loses nothing. A loss of power may undo the latest commits, but only as a whole and
+            // the latest first, so rows and checkpoint stay together and the feed is read again from there.
+            .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             // A line for each statement would be lines for each batch, with hundreds of placeholders in them.
