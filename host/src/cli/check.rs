@@ -9,6 +9,7 @@ use crate::manifest::{Loaded, Problem, Source};
 
 use super::Outcome;
 use super::args::Arguments;
+use super::output::say_line;
 
 /// How problems are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,12 +28,12 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     };
     if arguments.json {
         let modules: Vec<_> = modules.iter().map(|problem| serde_json::json!({ "message": problem })).collect();
-        println!("{}", serde_json::json!({ "problems": loaded.problems, "modules": modules }));
+        say_line(&format!("{}", serde_json::json!({ "problems": loaded.problems, "modules": modules })));
     } else {
         print(arguments, &loaded)?;
         modules.iter().for_each(|problem| eprintln!("error: {problem}"));
         if loaded.problems.is_empty() && modules.is_empty() {
-            println!("{} pillows, no problems", loaded.manifests.len());
+            say_line(&format!("{} pillows, no problems", loaded.manifests.len()));
         }
     }
     Ok(if loaded.problems.is_empty() && modules.is_empty() { Outcome::Done } else { Outcome::WrongInput })

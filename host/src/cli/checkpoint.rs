@@ -10,6 +10,7 @@ use crate::model::{Checkpoint, Clock, Partition, PillowName, Position, timestamp
 
 use super::args::{Arguments, CheckpointCommand};
 use super::context::Context;
+use super::output::{say, say_line};
 use super::{Outcome, table};
 
 pub(crate) async fn run(arguments: &Arguments, command: &CheckpointCommand) -> anyhow::Result<Outcome> {
@@ -27,11 +28,11 @@ pub(crate) async fn run(arguments: &Arguments, command: &CheckpointCommand) -> a
             if arguments.json {
                 let history: Vec<_> = history.iter().map(move_json).collect();
                 let checkpoints: Vec<_> = stored.iter().map(stored_json).collect();
-                println!("{}", json!({ "checkpoints": checkpoints, "moves": history }));
+                say_line(&format!("{}", json!({ "checkpoints": checkpoints, "moves": history })));
             } else {
                 print_checkpoints(arguments, &stored);
                 let rows: Vec<Vec<String>> = history.iter().map(move_row).collect();
-                println!("\n{}", table::render(&["MOVED AT", "PARTITION", "TO", "WHO", "WHY"], &rows));
+                say_line(&format!("\n{}", table::render(&["MOVED AT", "PARTITION", "TO", "WHO", "WHY"], &rows)));
             }
         }
         CheckpointCommand::Set { pillow, partition, position, incarnation, why } => {
@@ -50,9 +51,12 @@ pub(crate) async fn run(arguments: &Arguments, command: &CheckpointCommand) -> a
             let who = std::env::var("USER").unwrap_or_else(|_| "operator".to_owned());
             context.checkpoints.set(&name, &partition, &checkpoint, &who, why, Clock::System.now()).await?;
             if arguments.json {
-                println!("{}", json!({ "pillow": pillow, "partition": partition.to_string(), "position": position }));
+                say_line(&format!(
+                    "{}",
+                    json!({ "pillow": pillow, "partition": partition.to_string(), "position": position })
+                ));
             } else {
-                println!("{pillow} reads {partition} from {position} on");
+                say_line(&format!("{pillow} reads {partition} from {position} on"));
             }
         }
     }
@@ -62,7 +66,7 @@ pub(crate) async fn run(arguments: &Arguments, command: &CheckpointCommand) -> a
 fn print_checkpoints(arguments: &Arguments, stored: &[StoredCheckpoint]) {
     if arguments.json {
         let rows: Vec<_> = stored.iter().map(stored_json).collect();
-        println!("{}", json!(rows));
+        say_line(&format!("{}", json!(rows)));
         return;
     }
     let rows: Vec<Vec<String>> = stored
@@ -79,7 +83,7 @@ fn print_checkpoints(arguments: &Arguments, stored: &[StoredCheckpoint]) {
             ]
         })
         .collect();
-    print!("{}", table::render(&["PILLOW", "PARTITION", "NEXT", "LOG", "EPOCH", "MOVED AT"], &rows));
+    say(&format!("{}", table::render(&["PILLOW", "PARTITION", "NEXT", "LOG", "EPOCH", "MOVED AT"], &rows)));
 }
 
 fn stored_json(stored: &StoredCheckpoint) -> serde_json::Value {

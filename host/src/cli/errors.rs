@@ -8,6 +8,7 @@ use crate::model::{PillowName, RetryHelps, timestamp_text};
 
 use super::args::{Arguments, ErrorsCommand, Which};
 use super::context::Context;
+use super::output::{say, say_line};
 use super::{Outcome, table};
 
 pub(crate) async fn run(arguments: &Arguments, command: &ErrorsCommand) -> anyhow::Result<Outcome> {
@@ -17,13 +18,13 @@ pub(crate) async fn run(arguments: &Arguments, command: &ErrorsCommand) -> anyho
         ErrorsCommand::List { which, limit } => {
             let parked = store.parked(&ParkedFilter { limit: *limit, ..filter(which) }).await?;
             if arguments.json {
-                println!("{}", json!(parked.iter().map(parked_json).collect::<Vec<_>>()));
+                say_line(&format!("{}", json!(parked.iter().map(parked_json).collect::<Vec<_>>())));
             } else {
                 let rows: Vec<Vec<String>> = parked.iter().map(parked_row).collect();
-                print!(
+                say(&format!(
                     "{}",
                     table::render(&["NUMBER", "PILLOW", "PROCESSOR", "DOCUMENT", "KIND", "TRIES", "MESSAGE"], &rows)
-                );
+                ));
             }
         }
         ErrorsCommand::Show { number } => {
@@ -31,10 +32,13 @@ pub(crate) async fn run(arguments: &Arguments, command: &ErrorsCommand) -> anyho
             let entry = parked.first().with_context(|| format!("there is no parked failure {number}"))?;
             let value = parked_json(entry);
             if arguments.json {
-                println!("{value}");
+                say_line(&format!("{value}"));
             } else {
                 for (key, value) in value.as_object().into_iter().flatten() {
-                    println!("{key:>12}  {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+                    say_line(&format!(
+                        "{key:>12}  {}",
+                        value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+                    ));
                 }
             }
         }
@@ -75,9 +79,9 @@ fn filter(which: &Which) -> ParkedFilter {
 
 fn report(arguments: &Arguments, word: &str, count: u64, more: &str) {
     if arguments.json {
-        println!("{}", json!({ word: count }));
+        say_line(&format!("{}", json!({ word: count })));
     } else {
-        println!("{count} {word}; {more}");
+        say_line(&format!("{count} {word}; {more}"));
     }
 }
 

@@ -18,6 +18,7 @@ use crate::processor::{Call, Processor as _};
 
 use super::Outcome;
 use super::args::{Arguments, ProcessorCommand};
+use super::output::say_line;
 
 pub(crate) async fn run(arguments: &Arguments, command: &ProcessorCommand) -> anyhow::Result<Outcome> {
     match command {
@@ -48,21 +49,21 @@ fn inspect(arguments: &Arguments, file: &Path) -> anyhow::Result<Outcome> {
         })
         .collect();
     if arguments.json {
-        println!(
+        say_line(&format!(
             "{}",
             json!({
                 "kind": kind, "size": found.size, "digest": found.digest.to_string(), "contract": found.contract,
                 "imports": imports, "exports": found.exports,
             })
-        );
+        ));
         return Ok(Outcome::Done);
     }
-    println!("kind      {kind}");
-    println!("contract  {}", found.contract.as_deref().unwrap_or("none: it is no processor"));
-    println!("size      {} bytes", found.size);
-    println!("digest    {}", found.digest);
-    imports.iter().for_each(|import| println!("imports   {import}"));
-    found.exports.iter().for_each(|export| println!("exports   {export}"));
+    say_line(&format!("kind      {kind}"));
+    say_line(&format!("contract  {}", found.contract.as_deref().unwrap_or("none: it is no processor")));
+    say_line(&format!("size      {} bytes", found.size));
+    say_line(&format!("digest    {}", found.digest));
+    imports.iter().for_each(|import| say_line(&format!("imports   {import}")));
+    found.exports.iter().for_each(|export| say_line(&format!("exports   {export}")));
     Ok(Outcome::Done)
 }
 
@@ -91,7 +92,7 @@ fn try_out(
     let mut instance = processor.start(lookups)?;
     let answers = instance.process(&Call { topic, time: Clock::System.now(), items: &items })?;
     for (item, answer) in items.iter().zip(answers) {
-        println!("{}", json!({ "id": item.change.key.id.as_ref(), "outcome": answer_json(&answer) }));
+        say_line(&format!("{}", json!({ "id": item.change.key.id.as_ref(), "outcome": answer_json(&answer) })));
     }
     Ok(Outcome::Done)
 }

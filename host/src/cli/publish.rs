@@ -16,6 +16,7 @@ use crate::sql::Database;
 use super::Outcome;
 use super::args::Arguments;
 use super::context::Context;
+use super::output::say_line;
 
 pub(crate) async fn run(arguments: &Arguments, feed: &str, file: Option<&Path>) -> anyhow::Result<Outcome> {
     let Some(context) = Context::open(arguments).await? else { return Ok(Outcome::WrongInput) };
@@ -48,22 +49,22 @@ pub(crate) async fn run(arguments: &Arguments, feed: &str, file: Option<&Path>) 
     let published = changelog::publish(&database, lines, &PublishOptions::default(), on_chunk).await?;
     bar.finish_and_clear();
     if arguments.json {
-        println!(
+        say_line(&format!(
             "{}",
             json!({
                 "documents": published.documents, "deletions": published.deletions, "changes": published.changes,
                 "topics": published.by_topic,
             })
-        );
+        ));
     } else {
         let topics: Vec<String> = published.by_topic.iter().map(|(topic, count)| format!("{topic} {count}")).collect();
-        println!(
+        say_line(&format!(
             "{} documents, {} deletions, {} changes ({})",
             published.documents,
             published.deletions,
             published.changes,
             topics.join(", ")
-        );
+        ));
     }
     Ok(Outcome::Done)
 }

@@ -19,6 +19,7 @@ use crate::pipeline::{Counts, Status};
 use super::Outcome;
 use super::args::{Arguments, Run};
 use super::check;
+use super::output::{say, say_line};
 
 /// How often progress is shown: a bar on a terminal, a line elsewhere.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
@@ -127,7 +128,13 @@ impl Progress {
         let (counts, lag) = totals(&self.pillows.borrow());
         if self.bar.is_hidden() {
             if started.elapsed() >= LINE_EVERY {
-                tracing::info!(settled = counts.settled, written = counts.written, parked = counts.parked, lag, "progress");
+                tracing::info!(
+                    settled = counts.settled,
+                    written = counts.written,
+                    parked = counts.parked,
+                    lag,
+                    "progress"
+                );
             }
             return;
         }
@@ -156,11 +163,22 @@ fn summary(arguments: &Arguments, pillows: &Pillows, started: Instant) {
             .iter()
             .map(|(name, status)| serde_json::json!({ "pillow": name.as_str(), "status": status.snapshot() }))
             .collect();
-        println!("{}", serde_json::json!({ "seconds": seconds, "pillows": rows }));
+        say_line(&format!("{}", serde_json::json!({ "seconds": seconds, "pillows": rows })));
         return;
     }
-    let headings =
-        ["PILLOW", "READ", "COLLAPSED", "FETCHED", "WRITTEN", "SKIPPED", "PARKED", "SETTLED", "BATCHES", "LAG", "RATE/S"];
+    let headings = [
+        "PILLOW",
+        "READ",
+        "COLLAPSED",
+        "FETCHED",
+        "WRITTEN",
+        "SKIPPED",
+        "PARKED",
+        "SETTLED",
+        "BATCHES",
+        "LAG",
+        "RATE/S",
+    ];
     let rows: Vec<Vec<String>> = pillows
         .iter()
         .map(|(name, status)| {
@@ -185,5 +203,5 @@ fn summary(arguments: &Arguments, pillows: &Pillows, started: Instant) {
             row
         })
         .collect();
-    print!("{}", super::table::render(&headings, &rows));
+    say(&format!("{}", super::table::render(&headings, &rows)));
 }

@@ -8,6 +8,7 @@ use crate::sink::search;
 use super::Outcome;
 use super::args::{Arguments, Search};
 use super::check;
+use super::output::say_line;
 
 pub(crate) async fn run(arguments: &Arguments, wanted: &Search) -> anyhow::Result<Outcome> {
     let loaded = control::load_files(&arguments.settings, &arguments.pipelines)?;
@@ -24,13 +25,13 @@ pub(crate) async fn run(arguments: &Arguments, wanted: &Search) -> anyhow::Resul
         for hit in &hits.hits {
             rows.push(json!({ "id": hit.id, "score": hit.score, "source": source(&hit.source)? }));
         }
-        println!("{}", json!({ "total": hits.total, "hits": rows }));
+        say_line(&format!("{}", json!({ "total": hits.total, "hits": rows })));
         return Ok(Outcome::Done);
     }
-    println!("{} found", hits.total);
+    say_line(&format!("{} found", hits.total));
     for hit in &hits.hits {
         let line = source(&hit.source)?.to_string();
-        println!("{}  {}", hit.id, shorten(&line));
+        say_line(&format!("{}  {}", hit.id, shorten(&line)));
     }
     Ok(Outcome::Done)
 }

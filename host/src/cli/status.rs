@@ -7,6 +7,7 @@ use crate::model::{Clock, timestamp_text};
 
 use super::args::Arguments;
 use super::context::Context;
+use super::output::{say, say_line};
 use super::{Outcome, table};
 
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
@@ -29,7 +30,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
             })
             .collect();
         rows.extend(idle.map(|manifest| json!({ "pillow": manifest.name().as_str(), "alive": false })));
-        println!("{}", json!(rows));
+        say_line(&format!("{}", json!(rows)));
         return Ok(Outcome::Done);
     }
     let mut rows: Vec<Vec<String>> = beats.iter().filter(|beat| is_alive(beat)).map(row).collect();
@@ -38,10 +39,10 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         row.resize(HEADINGS.len(), "-".to_owned());
         row
     }));
-    print!("{}", table::render(&HEADINGS, &rows));
+    say(&format!("{}", table::render(&HEADINGS, &rows)));
     for beat in beats.iter().filter(|beat| is_alive(beat)) {
         for line in remarks(&beat.status) {
-            println!("{}: {line}", beat.pillow);
+            say_line(&format!("{}: {line}", beat.pillow));
         }
     }
     Ok(Outcome::Done)

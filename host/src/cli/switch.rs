@@ -5,6 +5,7 @@ use crate::model::PillowName;
 use super::Outcome;
 use super::args::Arguments;
 use super::context::Context;
+use super::output::say_line;
 
 pub(crate) async fn run(arguments: &Arguments, pillow: &str, paused: bool) -> anyhow::Result<Outcome> {
     let context = Context::open(arguments).await?;
@@ -16,9 +17,9 @@ pub(crate) async fn run(arguments: &Arguments, pillow: &str, paused: bool) -> an
     context.checkpoints.set_paused(&name, paused).await?;
     let word = if paused { "paused" } else { "resumed" };
     if arguments.json {
-        println!("{}", serde_json::json!({ "pillow": pillow, "paused": paused }));
+        say_line(&format!("{}", serde_json::json!({ "pillow": pillow, "paused": paused })));
     } else {
-        println!("{pillow} is {word}; a running host follows within a second");
+        say_line(&format!("{pillow} is {word}; a running host follows within a second"));
     }
     Ok(Outcome::Done)
 }

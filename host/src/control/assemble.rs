@@ -144,8 +144,7 @@ impl Resources {
                 Arc::new(changelog::ChangelogSource::new(database))
             }
             Feed::Kafka { brokers, options } => {
-                let options =
-                    options.iter().map(|(key, value)| (key.clone(), value.reveal().to_owned())).collect();
+                let options = options.iter().map(|(key, value)| (key.clone(), value.reveal().to_owned())).collect();
                 Arc::new(kafka::KafkaSource { brokers: brokers.clone(), options })
             }
         };

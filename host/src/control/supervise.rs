@@ -65,8 +65,7 @@ impl Supervisor {
             let started = tokio::time::Instant::now();
             let (sender, receiver) = mpsc::channel(RETRY_QUEUE);
             self.retries.send_replace(Some(sender));
-            let runner =
-                Runner::new(self.pillow.clone(), self.generations.clone(), self.paused.clone(), receiver);
+            let runner = Runner::new(self.pillow.clone(), self.generations.clone(), self.paused.clone(), receiver);
             let end = Box::pin(runner.run(self.stop.clone())).await;
             self.retries.send_replace(None);
             if started.elapsed() > LONGEST_WAIT {
@@ -115,7 +114,8 @@ impl Supervisor {
         self.generations.mark_unchanged();
         let seen_paused = async {
             // The flag comes round through the database; only its fall after that is the operator's word.
-            if self.paused.wait_for(|paused| *paused).await.is_ok() && self.paused.wait_for(|paused| !*paused).await.is_err()
+            if self.paused.wait_for(|paused| *paused).await.is_ok()
+                && self.paused.wait_for(|paused| !*paused).await.is_err()
             {
                 std::future::pending::<()>().await;
             }

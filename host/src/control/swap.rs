@@ -91,11 +91,7 @@ impl LastSwap {
 
 /// Loads and configures the manifest's processors, checks them against the sinks, and makes their tables and
 /// indices: first all are loaded, then all sinks are prepared, so a module that does not start changes nothing.
-pub(super) async fn build(
-    manifest: &Manifest,
-    number: u64,
-    resources: &Resources,
-) -> Result<Generation, BuildError> {
+pub(super) async fn build(manifest: &Manifest, number: u64, resources: &Resources) -> Result<Generation, BuildError> {
     let mut loaded = Vec::new();
     for entry in &manifest.pillow().processors {
         loaded.push((entry, load(manifest, entry, resources).await?));
@@ -114,10 +110,7 @@ async fn load(
 ) -> Result<Arc<dyn Processor>, BuildError> {
     let path = entry.module.clone();
     let names = wasm::Names { pillow: manifest.name().clone(), processor: entry.name.clone() };
-    let grants = wasm::Grants {
-        log: entry.may_log,
-        lookups: entry.lookups.keys().map(ToString::to_string).collect(),
-    };
+    let grants = wasm::Grants { log: entry.may_log, lookups: entry.lookups.keys().map(ToString::to_string).collect() };
     let config = entry.config.json().as_bytes().to_vec();
     let limits = resources.limits.clone();
     let (engine, cache) = (resources.engine.clone(), resources.cache.clone());

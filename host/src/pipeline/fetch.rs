@@ -1,7 +1,7 @@
 //! Gets the documents of a batch: one bulk fetch per store, and the answers to look-ups.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use crate::documents::DocumentStore;
-use crate::model::{Change, Document, DocumentKey, Outage, Position, Want};
+use crate::model::{Change, Document, DocumentKey, Outage, Position, Want, chain};
 use crate::processor::Lookups;
 
 /// How long a look-up made from within a call may take; the processor's thread is blocked meanwhile.
@@ -29,6 +29,9 @@ pub struct Fetcher {
 pub struct LookupStores {
     stores: HashMap<Arc<str>, Arc<dyn DocumentStore>>,
     runtime: Handle,
+    /// The outage that a look-up from within a call ran into. The call ends in a fault, and this tells that it was not
+    /// the processor's.
+    outage: Mutex<Option<Outage>>,
 }
 
 impl Fetcher {
@@ -65,7 +68,7 @@ impl Fetcher {
 impl LookupStores {
     /// Look-ups that are answered by these stores. Must be made within a tokio runtime.
     pub fn new(stores: HashMap<Arc<str>, Arc<dyn DocumentStore>>) -> Self {
-        Self { stores, runtime: Handle::current() }
+        Self { stores, runtime: Handle::current(), outage: Mutex::new(None) }
     }
 
     /// What was found for each want, in order; one fetch per look-up, each key once.
@@ -94,16 +97,27 @@ impl LookupStores {
     }
 }
 
+impl LookupStores {
+    /// The outage since this was last asked, if any. Another worker's call may have met it: that one is then only held
+    /// once more than it had to be.
+    pub(super) fn take_outage(&self) -> Option<Outage> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 impl Lookups for LookupStores {
     fn fetch(&self, wants: &[Want]) -> Result<Vec<Vec<Bytes>>, String> {
         if let Some(want) = wants.iter().find(|want| !self.stores.contains_key(&want.lookup)) {
             return Err(format!("look-up `{}` is not granted", want.lookup));
         }
-        match self.runtime.block_on(timeout(LOOKUP_LIMIT, self.find(wants))) {
-            Ok(Ok(found)) => Ok(found),
-            Ok(Err(outage)) => Err(crate::model::chain(&outage)),
-            Err(_) => Err(format!("a look-up took longer than {LOOKUP_LIMIT:?}")),
-        }
+        let outage = match self.runtime.block_on(async { timeout(LOOKUP_LIMIT, self.find(wants)).await }) {
+            Ok(Ok(found)) => return Ok(found),
+            Ok(Err(outage)) => outage,
+            Err(_) => Outage { operation: format!("a look-up took longer than {LOOKUP_LIMIT:?}"), source: None },
+        };
+        let reason = chain(&outage);
+        *self.outage.lock().unwrap_or_else(PoisonError::into_inner) = Some(outage);
+        Err(reason)
     }
 }
 

@@ -1,9 +1,10 @@
 //! Finds the change that crashes a processor: by halves, until it stands alone.
 
 use crate::model::{FailureKind, Item, Outcome, PartFailure, RetryHelps};
-use crate::processor::{Call, Fault, FaultKind, Instance, StartError};
+use crate::processor::{Call, Fault, FaultKind, Instance};
 
 use super::generation::Stage;
+use super::process::Hindrance;
 
 /// What came of one item.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,8 +20,8 @@ pub(super) enum Answer {
 /// most 2·⌈log₂ n⌉ + 1 calls.
 ///
 /// # Errors
-/// When no instance starts; nothing is known about the items then.
-pub(super) fn run(stage: &Stage, worker: usize, call: Call<'_>) -> Result<Vec<Answer>, StartError> {
+/// When no instance starts, or a store that the processor asks is down; nothing is known about the items then.
+pub(super) fn run(stage: &Stage, worker: usize, call: Call<'_>) -> Result<Vec<Answer>, Hindrance> {
     let mut answers = Vec::with_capacity(call.items.len());
     let mut instance = None;
     // A stack of halves, the first on top: answers come in the order of the items.
@@ -31,7 +32,7 @@ pub(super) fn run(stage: &Stage, worker: usize, call: Call<'_>) -> Result<Vec<An
         }
         let mut running: Box<dyn Instance> = match instance.take() {
             Some(running) => running,
-            None => stage.take_instance(worker)?,
+            None => stage.take_instance(worker).map_err(Hindrance::Processor)?,
         };
         match running.process(&Call { items, ..call }) {
             Ok(outcomes) => {
@@ -40,8 +41,15 @@ pub(super) fn run(stage: &Stage, worker: usize, call: Call<'_>) -> Result<Vec<An
                     instance = Some(running);
                 }
             }
-            Err(fault) if items.len() == 1 => answers.push(poison(fault)),
-            Err(_) => {
+            Err(fault) => {
+                // The fault of a store that is down is nobody's: the batch is held, not parked.
+                if let Some(outage) = stage.lookups.take_outage() {
+                    return Err(Hindrance::Lookup(outage));
+                }
+                if items.len() == 1 {
+                    answers.push(poison(fault));
+                    continue;
+                }
                 let (first, second) = items.split_at(items.len() / 2);
                 open.push(second);
                 open.push(first);

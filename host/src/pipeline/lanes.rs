@@ -32,8 +32,7 @@ impl<T> Lanes<T> {
 
     /// Takes the next place of the lane.
     pub(super) fn enter(&mut self, partition: &Partition) -> Ticket {
-        let lane =
-            self.lanes.entry(partition.clone()).or_insert_with(|| Lane { first: 0, places: VecDeque::new() });
+        let lane = self.lanes.entry(partition.clone()).or_insert_with(|| Lane { first: 0, places: VecDeque::new() });
         lane.places.push_back(None);
         Ticket { partition: partition.clone(), number: lane.first + lane.places.len() as u64 - 1 }
     }

@@ -37,7 +37,7 @@ pub(super) struct Task {
 }
 
 /// Per task the answers, in the order of its items.
-pub(super) type Report = Result<Vec<(Task, Vec<Answer>)>, StartError>;
+pub(super) type Report = Result<Vec<(Task, Vec<Answer>)>, Hindrance>;
 
 impl Job {
     /// Runs on the worker's thread.
@@ -112,8 +112,17 @@ pub(super) async fn process(
         .collect();
     let items = Arc::new(items);
     let failures = batch.undecodable.iter().map(|entry| undecodable(&batch, entry)).collect();
-    let mut processed =
-        Processed { batch, generation, writes: Vec::new(), failures, resolved: Vec::new(), skipped: 0, present, sent: 0, permit: None };
+    let mut processed = Processed {
+        batch,
+        generation,
+        writes: Vec::new(),
+        failures,
+        resolved: Vec::new(),
+        skipped: 0,
+        present,
+        sent: 0,
+        permit: None,
+    };
 
     let only = processed.batch.only.clone();
     let runs = |stage: &Stage| only.as_ref().is_none_or(|name| *name == stage.name);
@@ -133,7 +142,7 @@ pub(super) async fn process(
         };
         let report = match workers.run(job).await {
             Some(Ok(report)) => report,
-            Some(Err(error)) => return Err((processed.batch, Hindrance::Processor(error))),
+            Some(Err(hindrance)) => return Err((processed.batch, hindrance)),
             None => return Err((processed.batch, Hindrance::Worker)),
         };
         tasks = Vec::new();
@@ -185,8 +194,11 @@ impl Processed {
                     self.resolve(stage, place, Vec::new());
                 }
                 Answer::Outcome(Outcome::Done { writes, failures }) => {
-                    self.writes
-                        .extend(writes.into_iter().map(|write| StagedWrite { stage: task.stage, change: place, write }));
+                    self.writes.extend(writes.into_iter().map(|write| StagedWrite {
+                        stage: task.stage,
+                        change: place,
+                        write,
+                    }));
                     let failed_parts = failures.iter().filter_map(|failure| failure.part.clone()).collect();
                     self.resolve(stage, place, failed_parts);
                     failures.into_iter().for_each(|failure| self.fail(stage, place, failure, None));
@@ -230,11 +242,7 @@ pub(super) fn failure_of(
     let change = &batch.changes[place];
     let digest: Digest = stage.processor.digest();
     Failure {
-        id: FailureId {
-            processor: Some(stage.name.clone()),
-            part: failure.part,
-            document: change.key.clone(),
-        },
+        id: FailureId { processor: Some(stage.name.clone()), part: failure.part, document: change.key.clone() },
         partition: batch.partition.clone(),
         position: change.position.clone(),
         kind: failure.kind,

@@ -29,8 +29,5 @@ pub(super) fn group(parked: Vec<Parked>) -> Vec<RetryGroup> {
             changes.push(Arc::new(change));
         }
     }
-    groups
-        .into_iter()
-        .map(|((partition, processor), changes)| RetryGroup { partition, processor, changes })
-        .collect()
+    groups.into_iter().map(|((partition, processor), changes)| RetryGroup { partition, processor, changes }).collect()
 }

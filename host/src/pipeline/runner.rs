@@ -370,7 +370,7 @@ impl Runner {
             tracing::warn!(
                 pillow = %self.pillow.name, document = %failure.id.document, kind = %failure.kind,
                 processor = failure.id.processor.as_ref().map_or("", |name| name.as_str()),
-                message = failure.message, "parked"
+                reason = failure.message, "parked"
             );
         }
         let now = self.pillow.clock.now();

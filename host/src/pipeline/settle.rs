@@ -10,7 +10,7 @@ use crate::checkpoint::{CheckpointStore, SettleError, Settled, Settlement};
 use crate::fault;
 use crate::model::{
     Clock, DocumentKey, Epoch, Failure, FailureKind, Outage, PartFailure, Partition, PillowName, ProcessorName,
-    RowWrite, Write, chain,
+    Resolved, RowWrite, Write, chain,
 };
 use crate::sink::{Sink, Versioned};
 
@@ -124,21 +124,24 @@ impl Settler {
     fn settlement(
         &self,
         group: &mut Group,
-        mut parked: Vec<Failure>,
+        rejected: Vec<Failure>,
         refused: &HashSet<(ProcessorName, DocumentKey)>,
         rows: Vec<RowWrite>,
     ) -> Settlement {
+        let mut parked: Vec<Failure> = Vec::new();
         let mut resolved = Vec::new();
         let mut progress = Vec::new();
         let mut changes = Vec::new();
         let mut digests = Vec::new();
         for processed in &mut group.batches {
+            let done: Vec<Resolved> = std::mem::take(&mut processed.resolved)
+                .into_iter()
+                .filter(|done| !refused.contains(&(done.processor.clone(), done.document.clone())))
+                .collect();
+            // What an earlier batch of this settle failed at and this one did is not parked at all.
+            parked.retain(|failure| !done.iter().any(|done| resolves(done, failure)));
+            resolved.extend(done);
             parked.append(&mut processed.failures);
-            resolved.extend(
-                std::mem::take(&mut processed.resolved)
-                    .into_iter()
-                    .filter(|done| !refused.contains(&(done.processor.clone(), done.document.clone()))),
-            );
             progress.extend(processed.batch.progress.clone());
             if !rows.is_empty() {
                 let partition = &processed.batch.partition;
@@ -151,6 +154,7 @@ impl Settler {
                 }
             }
         }
+        parked.extend(rejected);
         Settlement {
             pillow: self.pillow.clone(),
             owned: std::mem::take(&mut group.owned),
@@ -177,6 +181,13 @@ impl Settler {
             () = tokio::time::sleep(backoff.wait()) => true,
         }
     }
+}
+
+/// Whether the success is one of what failed.
+fn resolves(done: &Resolved, failure: &Failure) -> bool {
+    failure.id.processor.as_ref() == Some(&done.processor)
+        && failure.id.document == done.document
+        && failure.id.part.as_ref().is_none_or(|part| !done.failed_parts.contains(part))
 }
 
 /// Gives a sink its writes and has them made durable. The answer names the refused ones.

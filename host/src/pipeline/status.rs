@@ -201,11 +201,8 @@ impl Status {
 
     fn lane(&self, partition: &Partition, change: impl FnOnce(&mut LaneStatus)) {
         let mut inner = self.lock();
-        let lane = inner.lanes.entry(partition.to_string()).or_insert(LaneStatus {
-            settled: None,
-            in_flight: 0,
-            lag: None,
-        });
+        let lane =
+            inner.lanes.entry(partition.to_string()).or_insert(LaneStatus { settled: None, in_flight: 0, lag: None });
         change(lane);
     }
 
