@@ -17,12 +17,13 @@ use tantivy::{
 };
 use tokio::time::Instant;
 
+use super::disk;
 use super::extract::{Exact, Extracted};
 use super::storage::{self, DELETED, Fields};
 use crate::model::WriteVersion;
 
-/// How much a writer holds before it puts a segment on disk; tantivy asks for 15 MB at least.
-const MEMORY_BUDGET: usize = 20_000_000;
+/// How much a writer holds before it puts a segment on disk; tantivy asks for no less.
+const MEMORY_BUDGET: usize = 15_000_000;
 
 /// How long a tombstone keeps older writes of its document out. A write is as old as its batch, and a batch lives for
 /// minutes; whoever reads a feed again from further back comes past the deletion too, and deletes again.
@@ -77,6 +78,7 @@ impl Live {
             .num_merge_threads(1)
             .build();
         let writer: IndexWriter = index.writer_with_options(options)?;
+        disk::sweep(&index, folder)?;
         let mut policy = LogMergePolicy::default();
         // Whole documents are replaced all the time; what was replaced should not stay for long.
         policy.set_del_docs_ratio_before_merge(0.4);

@@ -129,18 +129,6 @@ impl Mapping {
         Value::Object(json)
     }
 
-    /// This mapping with what `declared` adds.
-    ///
-    /// # Errors
-    /// One line for each property that is there and is declared to be something else.
-    pub fn extended(&self, declared: &Self) -> Result<Self, Vec<String>> {
-        let mut problems = Vec::new();
-        let mut extended = self.clone();
-        extended.date_detection = declared.date_detection;
-        extend_object(&mut extended.root, &declared.root, "", &mut problems);
-        if problems.is_empty() { Ok(extended) } else { Err(problems) }
-    }
-
     /// Every searchable field by its path.
     pub(super) fn searchable(&self) -> Vec<(String, Kind)> {
         let mut fields = Vec::new();
@@ -173,7 +161,7 @@ impl Kind {
 }
 
 impl Property {
-    fn describe(&self) -> &'static str {
+    pub(super) fn describe(&self) -> &'static str {
         match self {
             Self::Object(object) if object.nested => "nested",
             Self::Object(_) => "object",
@@ -187,7 +175,8 @@ pub(super) fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-fn named(path: &str) -> String {
+/// A place in a mapping, for people.
+pub(super) fn named(path: &str) -> String {
     if path.is_empty() { "the mapping".to_owned() } else { format!("property {path}") }
 }
 
@@ -380,58 +369,6 @@ fn field_json(field: &Field) -> Map<String, Value> {
     json
 }
 
-fn extend_object(known: &mut Object, declared: &Object, path: &str, problems: &mut Vec<String>) {
-    if known.enabled != declared.enabled {
-        problems.push(format!("{}: enabled is {} and cannot become {}", named(path), known.enabled, declared.enabled));
-    }
-    known.dynamic = declared.dynamic;
-    for (name, property) in &declared.properties {
-        let path = join(path, name);
-        match (known.properties.get_mut(name), property) {
-            (None, property) => {
-                known.properties.insert(name.clone(), property.clone());
-            }
-            (Some(Property::Object(known)), Property::Object(declared)) if known.nested == declared.nested => {
-                extend_object(known, declared, &path, problems);
-            }
-            (Some(Property::Field(known)), Property::Field(declared)) if known.kind == declared.kind => {
-                extend_field(known, declared, &path, problems);
-            }
-            (Some(known), declared) => problems.push(format!(
-                "{} is {} and cannot become {}",
-                named(&path),
-                known.describe(),
-                declared.describe()
-            )),
-        }
-    }
-}
-
-fn extend_field(known: &mut Field, declared: &Field, path: &str, problems: &mut Vec<String>) {
-    if known.indexed != declared.indexed {
-        problems.push(format!("{}: index is {} and cannot become {}", named(path), known.indexed, declared.indexed));
-    }
-    known.coerce = declared.coerce;
-    known.ignore_malformed = declared.ignore_malformed;
-    known.ignore_above = declared.ignore_above;
-    known.null_value.clone_from(&declared.null_value);
-    for (name, declared) in &declared.fields {
-        let path = join(path, name);
-        match known.fields.get_mut(name) {
-            None => {
-                known.fields.insert(name.clone(), declared.clone());
-            }
-            Some(known) if known.kind == declared.kind => extend_field(known, declared, &path, problems),
-            Some(known) => problems.push(format!(
-                "{} is {} and cannot become {}",
-                named(&path),
-                known.kind.as_str(),
-                declared.kind.as_str()
-            )),
-        }
-    }
-}
-
 fn collect(object: &Object, path: &str, fields: &mut Vec<(String, Kind)>) {
     if !object.enabled {
         return;
@@ -462,10 +399,6 @@ mod tests {
         Mapping::parse(json.to_string().as_bytes()).unwrap()
     }
 
-    fn refused(known: Value, declared: Value) -> Vec<String> {
-        mapping(json!({"properties": known})).extended(&mapping(json!({"properties": declared}))).unwrap_err()
-    }
-
     #[test]
     fn a_mapping_survives_being_stored() {
         let original = mapping(json!({"dynamic": "strict", "date_detection": false, "properties": {
@@ -486,33 +419,6 @@ mod tests {
         let new = json!({"properties": {"a": {"type": "text"},
             "b": {"type": "text", "fields": {"exact": {"type": "keyword"}}}}});
         assert_eq!(mapping(old), mapping(new));
-    }
-
-    #[test]
-    fn new_properties_are_added_and_old_ones_stay() {
-        let known =
-            mapping(json!({"properties": {"a": {"type": "date"}, "o": {"properties": {"x": {"type": "long"}}}}}));
-        let declared =
-            mapping(json!({"properties": {"b": {"type": "text"}, "o": {"properties": {"y": {"type": "text"}}}}}));
-        let fields: Vec<String> =
-            known.extended(&declared).unwrap().searchable().into_iter().map(|(path, _)| path).collect();
-        assert_eq!(fields, ["a", "b", "o.x", "o.y"]);
-    }
-
-    #[test]
-    fn a_property_that_would_change_is_refused_by_its_path() {
-        assert_eq!(
-            refused(
-                json!({"o": {"properties": {"x": {"type": "long"}}}, "k": {"type": "keyword"}, "p": {"type": "object"}}),
-                json!({"o": {"properties": {"x": {"type": "date"}}}, "k": {"type": "keyword", "index": false},
-                    "p": {"type": "nested"}}),
-            ),
-            [
-                "property k: index is true and cannot become false",
-                "property o.x is long and cannot become date",
-                "property p is object and cannot become nested",
-            ]
-        );
     }
 
     #[test]

@@ -14,7 +14,9 @@
 //! Deliberately absent: aliases, analysers other than the default (words between blanks, in lower case), nested
 //! queries (nested objects are searched flat), sorting, aggregations.
 
+mod disk;
 mod extract;
+mod grow;
 mod index;
 mod live;
 mod mapping;

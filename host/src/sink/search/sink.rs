@@ -349,6 +349,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_crash_left_behind_is_swept_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = prepared(&folder).await;
+        write(&sink, index(1, r#"{"age": 1}"#)).await;
+        drop(sink);
+        let left_over = folder.path().join("cases").join(format!("{}.store", "0".repeat(32)));
+        std::fs::write(&left_over, "half a segment").unwrap();
+        write(&prepared(&folder).await, index(2, r#"{"age": 2}"#)).await;
+        assert!(!left_over.exists());
+        assert_eq!(search::get(folder.path(), "cases", "a").unwrap().unwrap(), r#"{"age": 2}"#);
+    }
+
+    #[tokio::test]
+    async fn many_commits_do_not_pile_up_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = prepared(&folder).await;
+        for version in 1..60 {
+            write(&sink, index(version, r#"{"age": 1}"#)).await;
+        }
+        drop(sink);
+        let files = std::fs::read_dir(folder.path().join("cases")).unwrap().count();
+        assert!(files < 100, "{files} files after 60 commits of one document");
+        assert_eq!(search::count(folder.path(), "cases").unwrap(), 1);
+    }
+
+    #[tokio::test]
     async fn what_a_mapping_learned_is_known_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         write(&prepared(&folder).await, index(1, r#"{"size": 1}"#)).await;

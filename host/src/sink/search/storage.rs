@@ -10,7 +10,6 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use tantivy::directory::MmapDirectory;
 use tantivy::schema::{
     BytesOptions, FAST, Field, IndexRecordOption, JsonObjectOptions, NumericOptions, STORED, STRING, Schema,
     TextFieldIndexing, TextOptions,
@@ -18,6 +17,7 @@ use tantivy::schema::{
 use tantivy::tokenizer::{LowerCaser, TextAnalyzer, WhitespaceTokenizer};
 use tantivy::{Index, IndexSettings, Term};
 
+use super::disk::Disk;
 use super::mapping::Mapping;
 
 /// The name of the file that holds the definition.
@@ -191,7 +191,7 @@ pub(super) fn analyser() -> TextAnalyzer {
 /// Opens tantivy's index in `folder`; makes an empty one when there is none.
 pub(super) fn open_or_create(folder: &Path) -> tantivy::Result<(Index, Fields)> {
     fs::create_dir_all(folder)?;
-    let directory = MmapDirectory::open(folder)?;
+    let directory = Disk::open(folder)?;
     let (schema, fields) = Fields::schema();
     let index = if Index::exists(&directory)? {
         Index::open(directory)?
@@ -206,7 +206,7 @@ pub(super) fn open_or_create(folder: &Path) -> tantivy::Result<(Index, Fields)> 
 /// Opens tantivy's index in `folder` and changes nothing.
 pub(super) fn open(folder: &Path) -> tantivy::Result<(Index, Fields)> {
     let (schema, fields) = Fields::schema();
-    checked(Index::open(MmapDirectory::open(folder)?)?, &schema, fields)
+    checked(Index::open(Disk::open(folder)?)?, &schema, fields)
 }
 
 fn checked(index: Index, schema: &Schema, fields: Fields) -> tantivy::Result<(Index, Fields)> {
