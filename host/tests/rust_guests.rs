@@ -131,9 +131,10 @@ fn documents_go_in_and_rows_come_out() {
 }
 
 #[test]
-fn many_batches_of_trees_do_not_grow_the_memory() {
-    let mut guest = Guest::start(&std::fs::read(GUESTS.join("hostile.wasm")).unwrap());
-    guest.configure(r#"{"mode": "need", "version": "v1"}"#).unwrap();
+fn the_memory_grows_with_what_is_kept_and_not_with_the_batches() {
+    let module = std::fs::read(GUESTS.join("hostile.wasm")).unwrap();
+    let mut guest = Guest::start(&module);
+    guest.configure(r#"{"mode": "stamp", "version": "v1"}"#).unwrap();
     let documents: Vec<String> = (1..64).map(|size| format!(r#"{{"text": "{}"}}"#, "x".repeat(size * 300))).collect();
     let batch: Vec<(&str, &str)> = documents.iter().map(|document| ("a", document.as_str())).collect();
     guest.process(&batch).unwrap();
@@ -143,6 +144,15 @@ fn many_batches_of_trees_do_not_grow_the_memory() {
         guest.process(&batch).unwrap();
     }
     assert_eq!(guest.taken(), before);
+
+    let mut guest = Guest::start(&module);
+    guest.configure(r#"{"mode": "leak", "count": 1000000}"#).unwrap();
+    guest.process(&batch).unwrap();
+    let before = guest.taken();
+    for _ in 0..10 {
+        guest.process(&batch).unwrap();
+    }
+    assert!(guest.taken() >= before + 9_000_000, "{} after {before}", guest.taken());
 }
 
 #[test]
