@@ -135,3 +135,8 @@ pub mod private {
     /// Compiles for a processor and for nothing else.
     pub const fn assert_processor<P: crate::Processor>() {}
 }
+
+// Compiles and runs what the guide shows, word for word.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/writing-a-processor.md")]
+mod guide {}

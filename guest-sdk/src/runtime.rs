@@ -80,7 +80,14 @@ mod wasm {
     impl<P: Processor> Guest for Export<P> {
         fn configure(config: Vec<u8>) -> Result<raw::Description, Vec<raw::Problem>> {
             #[cfg(feature = "panic-log")]
-            std::panic::set_hook(Box::new(|panic| crate::log::error(super::describe_panic(panic))));
+            std::panic::set_hook(Box::new(|panic| {
+                // In one line, which the panic's own `Display` is not.
+                let place = panic.location().map_or_else(|| "nowhere".to_owned(), ToString::to_string);
+                let payload = panic.payload();
+                let text = payload.downcast_ref::<&str>().copied();
+                let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text");
+                crate::log::error(super::describe_panic(&format_args!("panicked at {place}: {text}")));
+            }));
             let (processor, description) = super::configure::<P>(&config)?;
             PROCESSOR.set(Some(Box::new(processor)));
             Ok(description)

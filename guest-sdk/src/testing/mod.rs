@@ -1,13 +1,5 @@
 //! Runs a processor natively on JSON fixtures, through the same code that answers the host, and shows what it answers
-//! as JSON that is easy to compare.
-//!
-//! ```ignore
-//! let mut harness = Harness::<Visits>::configure(json!({"table": "visits"})).unwrap();
-//! assert_eq!(
-//!     harness.process_one(Fixture::deleted("f1")),
-//!     json!({"writes": [{"delete_rows": {"table": "visits"}}]}),
-//! );
-//! ```
+//! as JSON that is easy to compare. `docs/writing-a-processor.md` has an example.
 //!
 //! The shapes of an answer: `{"skip": reason}`, `{"writes": [...]}` (with `"failures": [...]` when parts failed),
 //! `{"need": [{"lookup", "key"}]}`, `{"failed": {"kind", "message", "retry_can_help"}}`. A write is an object with one
