@@ -194,7 +194,7 @@ fn resolves(done: &Resolved, failure: &Failure) -> bool {
 async fn deliver(load: &Load) -> Result<Vec<crate::sink::Rejected>, Outage> {
     let rejected = load.sink.write(&load.writes).await?;
     fault::point("settle.sink-written");
-    load.sink.flush().await?;
+    load.sink.flush_writes(&load.writes).await?;
     Ok(rejected)
 }
 

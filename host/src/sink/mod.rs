@@ -1,6 +1,6 @@
 //! Sinks: where writes go. They are handed writes in the order of the lane, and the same writes again after a crash.
 //!
-//! A sink accepts writes, then is flushed: only after [`Sink::flush`] returned may progress be settled. A write that
+//! A sink accepts writes, then is flushed: only after [`Sink::flush_writes`] returned may progress be settled. A write that
 //! the sink refuses is that document's failure; a sink that does not answer is an outage, and its pillow waits.
 //!
 //! Tables beside the checkpoint are not written here: their rows travel in the settle, and the sink only prepares the
@@ -64,6 +64,12 @@ pub trait Sink: Send + Sync {
 
     /// Makes every write that was taken before durable.
     async fn flush(&self) -> Result<(), Outage>;
+
+    /// Makes at least these writes, taken before, durable. A sink whose targets can fail one by one flushes only theirs,
+    /// so that one pillow's broken index holds no other pillow.
+    async fn flush_writes(&self, _writes: &[Versioned]) -> Result<(), Outage> {
+        self.flush().await
+    }
 
     /// Whether rows for this sink are committed by the settle, because its tables live beside the checkpoint.
     fn rows_settle(&self) -> bool {

@@ -1,6 +1,6 @@
 //! The sink: any number of indices in one folder, each opened when it is needed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -108,26 +108,49 @@ impl Sink for SearchSink {
     }
 
     async fn flush(&self) -> Result<(), Outage> {
-        let mut commits = JoinSet::new();
-        for index in self.shared.all() {
-            if index.is_dirty() {
-                commits.spawn_blocking(move || index.flush());
-            }
-        }
-        // Every commit is waited for, also when one fails.
-        let mut outcome = Ok(());
-        while let Some(commit) = commits.join_next().await {
-            match commit {
-                Ok(Ok(())) => {}
-                Ok(Err(outage)) => outcome = Err(outage),
-                Err(error) => outcome = Err(Outage::new("could not commit an index", error)),
-            }
-        }
-        outcome
+        commit(self.shared.all()).await
+    }
+
+    async fn flush_writes(&self, writes: &[Versioned]) -> Result<(), Outage> {
+        let written: HashSet<&Arc<str>> = writes
+            .iter()
+            .filter_map(|write| match &write.write {
+                Write::Index(target) | Write::Merge { target, .. } => Some(&target.index),
+                Write::Delete { index, .. } => Some(index),
+                Write::Rows { .. } | Write::Publish(_) | Write::Invalidate { .. } => None,
+            })
+            .collect();
+        commit(self.shared.open(&written)).await
     }
 }
 
+/// Commits those of the indices that hold something uncommitted, side by side.
+async fn commit(indices: Vec<Arc<SearchIndex>>) -> Result<(), Outage> {
+    let mut commits = JoinSet::new();
+    for index in indices {
+        if index.is_dirty() {
+            commits.spawn_blocking(move || index.flush());
+        }
+    }
+    // Every commit is waited for, also when one fails.
+    let mut outcome = Ok(());
+    while let Some(commit) = commits.join_next().await {
+        match commit {
+            Ok(Ok(())) => {}
+            Ok(Err(outage)) => outcome = Err(outage),
+            Err(error) => outcome = Err(Outage::new("could not commit an index", error)),
+        }
+    }
+    outcome
+}
+
 impl Shared {
+    /// Those of the named indices that are open; what is not open holds nothing uncommitted.
+    fn open(&self, names: &HashSet<&Arc<str>>) -> Vec<Arc<SearchIndex>> {
+        let indices = self.indices.lock().unwrap_or_else(PoisonError::into_inner);
+        names.iter().filter_map(|name| indices.get(**name).map(Arc::clone)).collect()
+    }
+
     fn all(&self) -> Vec<Arc<SearchIndex>> {
         self.indices.lock().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect()
     }
