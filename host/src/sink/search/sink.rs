@@ -148,7 +148,7 @@ impl Shared {
     /// Those of the named indices that are open; what is not open holds nothing uncommitted.
     fn open(&self, names: &HashSet<&Arc<str>>) -> Vec<Arc<SearchIndex>> {
         let indices = self.indices.lock().unwrap_or_else(PoisonError::into_inner);
-        names.iter().filter_map(|name| indices.get(**name).map(Arc::clone)).collect()
+        names.iter().filter_map(|name| indices.get(*name).map(Arc::clone)).collect()
     }
 
     fn all(&self) -> Vec<Arc<SearchIndex>> {
