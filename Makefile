@@ -1,0 +1,58 @@
+# Everything that is done with this project has a name here. `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Processors and test guests, built to WASM.
+GUESTS := -p es-indexer -p visit-rows -p hostile
+
+.PHONY: help setup guests demo test test-fast test-long chaos bench lint audit services-up services-down
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "  %-14s %s\n", $$1, $$2 }'
+
+setup: ## install what building needs (asks before it uses root)
+	@.ci/install-debian build
+
+guests: setup ## build the processors to WASM
+	@guest-sdk/wasm-std build $(GUESTS)
+
+demo: setup ## show it at work; DOCUMENTS=FILE takes your documents instead of made-up ones
+	@DOCUMENTS="$(DOCUMENTS)" tests/demo/run
+
+test: ## everything that proves behaviour, starting the servers it needs
+	@.ci/install-debian test
+	@tests/services/kafka fetch
+	@guest-sdk/wasm-std build $(GUESTS)
+	cargo test --workspace
+
+test-fast: ## unit tests only: no servers, no processes
+	cargo test --workspace --lib
+
+test-long: ## the tests, with more rounds of what is random
+	@.ci/install-debian test
+	PILLOWTOP_KILL_ROUNDS=100 PROPTEST_CASES=4096 cargo test --workspace
+
+chaos: ## 300 rounds of kill -9
+	@.ci/install-debian test
+	PILLOWTOP_KILL_ROUNDS=300 cargo test -p pillowtop --test kill
+
+bench: setup ## measure (release build, about ten minutes the first time)
+	@guest-sdk/wasm-std build $(GUESTS)
+	cargo bench -p pillowtop
+
+lint: ## format, clippy and documentation, warnings are errors
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+audit: ## licences, advisories and sources of dependencies (needs cargo-deny)
+	cargo deny check
+
+services-up: ## start Apache Kafka under target/services and print its address
+	@mkdir -p target/services
+	@tests/services/kafka start target/services/kafka
+
+services-down: ## stop it
+	@tests/services/kafka stop target/services/kafka
