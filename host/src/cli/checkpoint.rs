@@ -83,7 +83,7 @@ fn print_checkpoints(arguments: &Arguments, stored: &[StoredCheckpoint]) {
             ]
         })
         .collect();
-    say(&format!("{}", table::render(&["PILLOW", "PARTITION", "NEXT", "LOG", "EPOCH", "MOVED AT"], &rows)));
+    say(&table::render(&["PILLOW", "PARTITION", "NEXT", "LOG", "EPOCH", "MOVED AT"], &rows));
 }
 
 fn stored_json(stored: &StoredCheckpoint) -> serde_json::Value {

@@ -21,10 +21,7 @@ pub(crate) async fn run(arguments: &Arguments, command: &ErrorsCommand) -> anyho
                 say_line(&format!("{}", json!(parked.iter().map(parked_json).collect::<Vec<_>>())));
             } else {
                 let rows: Vec<Vec<String>> = parked.iter().map(parked_row).collect();
-                say(&format!(
-                    "{}",
-                    table::render(&["NUMBER", "PILLOW", "PROCESSOR", "DOCUMENT", "KIND", "TRIES", "MESSAGE"], &rows)
-                ));
+                say(&table::render(&["NUMBER", "PILLOW", "PROCESSOR", "DOCUMENT", "KIND", "TRIES", "MESSAGE"], &rows));
             }
         }
         ErrorsCommand::Show { number } => {

@@ -203,5 +203,5 @@ fn summary(arguments: &Arguments, pillows: &Pillows, started: Instant) {
             row
         })
         .collect();
-    say(&format!("{}", super::table::render(&headings, &rows)));
+    say(&super::table::render(&headings, &rows));
 }

@@ -39,7 +39,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         row.resize(HEADINGS.len(), "-".to_owned());
         row
     }));
-    say(&format!("{}", table::render(&HEADINGS, &rows)));
+    say(&table::render(&HEADINGS, &rows));
     for beat in beats.iter().filter(|beat| is_alive(beat)) {
         for line in remarks(&beat.status) {
             say_line(&format!("{}: {line}", beat.pillow));
