@@ -5,7 +5,6 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and stops when something is wrong")]
 
 #[path = "../kafka/broker.rs"]
-#[expect(dead_code, reason = "the tests use the rest")]
 mod broker;
 
 use std::collections::BTreeMap;
