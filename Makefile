@@ -32,10 +32,12 @@ test-fast: ## unit tests only: no servers, no processes
 
 test-long: ## the tests, with more rounds of what is random
 	@.ci/install-debian test
+	@guest-sdk/wasm-std build $(GUESTS)
 	PILLOWTOP_KILL_ROUNDS=100 PROPTEST_CASES=4096 cargo test --workspace
 
 chaos: ## 300 rounds of kill -9
 	@.ci/install-debian test
+	@guest-sdk/wasm-std build $(GUESTS)
 	PILLOWTOP_KILL_ROUNDS=300 cargo test -p pillowtop --test kill
 
 bench: setup ## measure (release build, about ten minutes the first time)
