@@ -8,6 +8,7 @@
 //! supervises it decides whether and when to begin again, always from the checkpoint.
 
 mod backoff;
+mod carry;
 mod fetch;
 mod generation;
 mod halt;
@@ -21,7 +22,7 @@ mod status;
 mod workers;
 
 pub use backoff::Backoff;
-pub use fetch::{Fetcher, LookupStores};
+pub use fetch::{Fetcher, InstanceLookups, LookupStores};
 pub use generation::{Generation, Stage};
 pub use halt::{Cause, FailureLimit};
 pub use runner::{End, Pillow, Runner, Tuning};
