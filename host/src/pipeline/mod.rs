@@ -19,6 +19,8 @@ mod retry;
 mod runner;
 mod settle;
 mod status;
+#[cfg(test)]
+mod tests;
 mod workers;
 
 pub use backoff::Backoff;
