@@ -208,11 +208,18 @@ async fn a_lone_change_is_handed_out_to_who_waits_for_it(subject: &dyn Subject) 
 async fn latest_begins_after_what_is_there(subject: &dyn Subject) {
     subject.append(TOPIC, 0, &["a", "b"]).await;
     let mut feed = started(subject, Start::Latest).await;
-    // An adapter may hand out the place where it begins, so that it is kept; it holds no entry.
+    // The place where it begins is handed out, so that it is kept; it holds no entry.
     let reads = rest(&mut feed, limits(1000, WIDE)).await;
     assert!(reads.iter().all(|read| read.entries.is_empty()), "{reads:?}");
+    let mut begun: Vec<Partition> = reads.iter().map(|read| read.progress.partition.clone()).collect();
+    begun.sort();
+    assert_eq!(begun, [partition(0), partition(1), partition(2)]);
     subject.append(TOPIC, 0, &["c"]).await;
     assert_eq!(names(&next_read(&mut feed).await), ["c"]);
+    // Whoever settled it and begins again skips nothing.
+    let begin = reads.iter().find(|read| read.progress.partition == partition(0)).map(after).unwrap();
+    let mut again = resumed(subject, partition(0), begin).await.unwrap();
+    assert_eq!(names(&next_read(&mut again).await), ["c"]);
 }
 
 async fn a_feed_resumes_where_the_progress_says(subject: &dyn Subject) {

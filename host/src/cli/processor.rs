@@ -89,7 +89,7 @@ fn try_out(
         limits: wasm::Limits::default(),
     };
     let processor = wasm::load(&engine, source, None)?;
-    let mut instance = processor.start(lookups)?;
+    let mut instance = processor.start(lookups.for_instance())?;
     let answers = instance.process(&Call { topic, time: Clock::System.now(), items: &items })?;
     for (item, answer) in items.iter().zip(answers) {
         say_line(&format!("{}", json!({ "id": item.change.key.id.as_ref(), "outcome": answer_json(&answer) })));

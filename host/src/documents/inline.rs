@@ -23,4 +23,8 @@ impl DocumentStore for InlineDocuments {
         };
         Ok(changes.iter().map(document).collect())
     }
+
+    fn versions_by_position(&self) -> bool {
+        true
+    }
 }

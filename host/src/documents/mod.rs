@@ -21,4 +21,10 @@ pub trait DocumentStore: Send + Sync {
     /// # Errors
     /// When the store cannot answer now; nothing is known about any of the documents then.
     async fn fetch(&self, changes: &[Arc<Change>]) -> Result<Vec<Document>, Outage>;
+
+    /// Whether a document is as old as its change, because it travels in it. What comes of it is then ordered by the
+    /// change's place in the log, not by when it was fetched.
+    fn versions_by_position(&self) -> bool {
+        false
+    }
 }

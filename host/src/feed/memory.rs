@@ -49,9 +49,18 @@ struct MemoryFeed {
     topics: Vec<Arc<str>>,
     start: Start,
     incarnation: Arc<str>,
-    lanes: Vec<(Partition, u64)>,
+    lanes: Vec<Lane>,
     turn: usize,
     said_end: bool,
+}
+
+/// One partition being read.
+#[derive(Debug)]
+struct Lane {
+    partition: Partition,
+    next: u64,
+    /// The place was chosen here and is still to be said, so that it is kept.
+    chosen_now: bool,
 }
 
 impl MemoryLog {
@@ -205,6 +214,7 @@ impl Feed for MemoryFeed {
             let Some(entries) = log.partitions.get_mut(&partition) else {
                 return Err(Error::Refused(format!("there is no partition {partition}")));
             };
+            let chosen_now = checkpoint.is_none() && self.start == Start::Latest;
             let next = match checkpoint {
                 Some(checkpoint) if checkpoint.incarnation != self.incarnation => {
                     let (expected, found) = (&checkpoint.incarnation, &self.incarnation);
@@ -215,7 +225,7 @@ impl Feed for MemoryFeed {
                 None if self.start == Start::Latest => entries.end,
                 None => entries.first,
             };
-            lanes.push((partition, next));
+            lanes.push(Lane { partition, next, chosen_now });
         }
         self.lanes = lanes;
         Ok(())
@@ -255,18 +265,20 @@ impl MemoryFeed {
         let found = log.incarnation();
         for step in 0..self.lanes.len() {
             let at = (self.turn + step) % self.lanes.len();
-            let (partition, from) = self.lanes[at].clone();
+            let lane = &mut self.lanes[at];
+            let (partition, from) = (lane.partition.clone(), lane.next);
             if found != self.incarnation {
                 let what = format!("the log was {}, but is {found} now", self.incarnation);
                 return Err(Error::Incarnation { partition, what });
             }
             let entries = log.entries(&partition);
             entries.check(&partition, from)?;
-            if entries.end == from {
-                continue;
-            }
-            let (kept, next) = entries.read(from, limits);
-            self.lanes[at].1 = next;
+            let (kept, next) = match std::mem::take(&mut lane.chosen_now) {
+                true => (Vec::new(), from),
+                false if entries.end == from => continue,
+                false => entries.read(from, limits),
+            };
+            lane.next = next;
             self.turn = at + 1;
             self.said_end = false;
             let incarnation = Arc::clone(&self.incarnation);

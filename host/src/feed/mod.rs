@@ -23,7 +23,8 @@ pub enum Start {
     /// With the oldest entry that is still there.
     #[default]
     Earliest,
-    /// With what comes after now.
+    /// With what comes after now. A feed says at once where that is, by a read without entries, so that a restart before
+    /// the first change skips nothing.
     Latest,
 }
 

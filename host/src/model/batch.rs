@@ -20,7 +20,8 @@ pub struct Batch {
     pub undecodable: Vec<Undecodable>,
     /// Entries that were read, before collapsing.
     pub read: usize,
-    /// The version of every write that comes of it.
+    /// Drawn when it closed: the version of every write that comes of it, but for documents that travel in their
+    /// changes.
     pub version: WriteVersion,
     /// When it closed.
     pub time: Timestamp,

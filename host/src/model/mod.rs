@@ -20,6 +20,6 @@ pub use describe::{Column, ColumnKind, Description, Index, Problem, Table, Table
 pub use document::{Document, Found, Item, is_stale};
 pub use error::{Outage, chain};
 pub use failure::{Failure, FailureId, FailureKind, PartFailure, Resolved, RetryHelps};
-pub use names::{Digest, DocumentKey, Epoch, Partition, PillowName, ProcessorName, WriteVersion};
+pub use names::{Digest, DocumentKey, Epoch, Era, Partition, PillowName, ProcessorName, WriteVersion};
 pub use progress::{Checkpoint, Position, Progress, Rewind};
 pub use write::{Condition, IfAbsent, IndexWrite, ListEdit, Publish, Row, RowOp, RowWrite, Value, Write};

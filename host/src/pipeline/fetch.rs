@@ -29,8 +29,12 @@ pub struct Fetcher {
 pub struct LookupStores {
     stores: HashMap<Arc<str>, Arc<dyn DocumentStore>>,
     runtime: Handle,
-    /// The outage that a look-up from within a call ran into. The call ends in a fault, and this tells that it was not
-    /// the processor's.
+}
+
+/// The look-ups of one instance: what it meets in a call is not mixed up with what another thread meets.
+pub struct InstanceLookups {
+    stores: Arc<LookupStores>,
+    /// The outage that a look-up from within a call ran into. Whatever the call answers, it was not the processor's.
     outage: Mutex<Option<Outage>>,
 }
 
@@ -40,13 +44,16 @@ impl Fetcher {
     /// # Errors
     /// When a store cannot answer now.
     pub async fn fetch(&self, changes: &[Arc<Change>]) -> Result<Vec<Document>, Outage> {
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
         if self.by_source.is_empty() {
-            return self.default.fetch(changes).await;
+            return ask(&*self.default, changes).await;
         }
         // The groups, by the store's address: several sources may share one store.
         let mut groups: Vec<(&Arc<dyn DocumentStore>, Vec<usize>)> = Vec::new();
         for (at, change) in changes.iter().enumerate() {
-            let store = self.by_source.get(&change.key.source).unwrap_or(&self.default);
+            let store = self.store(change);
             match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(known, store)) {
                 Some((_, places)) => places.push(at),
                 None => groups.push((store, vec![at])),
@@ -54,7 +61,7 @@ impl Fetcher {
         }
         let fetches = groups.into_iter().map(|(store, places)| async move {
             let wanted: Vec<Arc<Change>> = places.iter().map(|at| Arc::clone(&changes[*at])).collect();
-            let found = store.fetch(&wanted).await?;
+            let found = ask(&**store, &wanted).await?;
             Ok::<_, Outage>(places.into_iter().zip(found))
         });
         let mut documents = vec![Document::Missing; changes.len()];
@@ -63,12 +70,31 @@ impl Fetcher {
         }
         Ok(documents)
     }
+
+    /// Whether the document of `change` travels in it, so that its writes are ordered by its place in the log.
+    pub(super) fn versions_by_position(&self, change: &Change) -> bool {
+        self.store(change).versions_by_position()
+    }
+
+    /// Whether the documents of any change may travel in it.
+    pub(super) fn has_versions_by_position(&self) -> bool {
+        self.default.versions_by_position() || self.by_source.values().any(|store| store.versions_by_position())
+    }
+
+    fn store(&self, change: &Change) -> &Arc<dyn DocumentStore> {
+        self.by_source.get(&change.key.source).unwrap_or(&self.default)
+    }
 }
 
 impl LookupStores {
     /// Look-ups that are answered by these stores. Must be made within a tokio runtime.
     pub fn new(stores: HashMap<Arc<str>, Arc<dyn DocumentStore>>) -> Self {
-        Self { stores, runtime: Handle::current(), outage: Mutex::new(None) }
+        Self { stores, runtime: Handle::current() }
+    }
+
+    /// The same look-ups for one instance.
+    pub fn for_instance(self: &Arc<Self>) -> Arc<InstanceLookups> {
+        Arc::new(InstanceLookups { stores: Arc::clone(self), outage: Mutex::new(None) })
     }
 
     /// What was found for each want, in order; one fetch per look-up, each key once.
@@ -87,7 +113,7 @@ impl LookupStores {
             wanted.dedup();
             let Some(store) = self.stores.get(lookup) else { continue };
             let stubs: Vec<Arc<Change>> = wanted.iter().map(|want| Arc::new(stub(want))).collect();
-            for (want, document) in wanted.into_iter().zip(store.fetch(&stubs).await?) {
+            for (want, document) in wanted.into_iter().zip(ask(&**store, &stubs).await?) {
                 if let Document::Present(bytes) = document {
                     found.insert(want, vec![bytes]);
                 }
@@ -97,20 +123,20 @@ impl LookupStores {
     }
 }
 
-impl LookupStores {
-    /// The outage since this was last asked, if any. Another worker's call may have met it: that one is then only held
-    /// once more than it had to be.
+impl InstanceLookups {
+    /// The outage since this was last asked, if any.
     pub(super) fn take_outage(&self) -> Option<Outage> {
         self.outage.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-impl Lookups for LookupStores {
+impl Lookups for InstanceLookups {
     fn fetch(&self, wants: &[Want]) -> Result<Vec<Vec<Bytes>>, String> {
-        if let Some(want) = wants.iter().find(|want| !self.stores.contains_key(&want.lookup)) {
+        let LookupStores { stores, runtime } = &*self.stores;
+        if let Some(want) = wants.iter().find(|want| !stores.contains_key(&want.lookup)) {
             return Err(format!("look-up `{}` is not granted", want.lookup));
         }
-        let outage = match self.runtime.block_on(async { timeout(LOOKUP_LIMIT, self.find(wants)).await }) {
+        let outage = match runtime.block_on(async { timeout(LOOKUP_LIMIT, self.stores.find(wants)).await }) {
             Ok(Ok(found)) => return Ok(found),
             Ok(Err(outage)) => outage,
             Err(_) => Outage { operation: format!("a look-up took longer than {LOOKUP_LIMIT:?}"), source: None },
@@ -119,6 +145,16 @@ impl Lookups for LookupStores {
         *self.outage.lock().unwrap_or_else(PoisonError::into_inner) = Some(outage);
         Err(reason)
     }
+}
+
+/// One fetch. An answer that does not fit the question is held like an outage: whoever took it would lose changes.
+async fn ask(store: &dyn DocumentStore, changes: &[Arc<Change>]) -> Result<Vec<Document>, Outage> {
+    let found = store.fetch(changes).await?;
+    if found.len() == changes.len() {
+        return Ok(found);
+    }
+    let (asked, found) = (changes.len(), found.len());
+    Err(Outage { operation: format!("a document store gave {found} documents for {asked} changes"), source: None })
 }
 
 /// A look-up asks a document store for an id, as a change would.

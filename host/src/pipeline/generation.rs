@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::model::{ProcessorName, Table};
-use crate::processor::{Instance, Lookups, Processor, StartError};
+use crate::model::{ProcessorName, Table, Write};
+use crate::processor::{Instance, Processor, StartError};
 use crate::sink::Sink;
 
-use super::fetch::LookupStores;
+use super::fetch::{InstanceLookups, LookupStores};
 
 /// A pillow's processors, as one value: a swap is a new generation for the batches that close after it. It is dropped,
 /// with its instances, when the last batch that it was pinned by has settled.
@@ -33,7 +33,13 @@ pub struct Stage {
     /// The declared tables, shared with the rows on their way.
     declared: Vec<Arc<Table>>,
     /// One place per worker: an instance is used by one thread, and goes with its generation.
-    instances: Vec<Mutex<Option<Box<dyn Instance>>>>,
+    instances: Vec<Mutex<Option<Running>>>,
+}
+
+/// An instance with the look-ups that it was started with.
+pub(super) struct Running {
+    pub(super) instance: Box<dyn Instance>,
+    pub(super) lookups: Arc<InstanceLookups>,
 }
 
 impl Stage {
@@ -56,25 +62,37 @@ impl Stage {
         self.declared.iter().find(|table| table.name == name)
     }
 
+    /// The part that a write belongs to: that of its table or index, where the processor declared one.
+    pub(super) fn part(&self, write: &Write) -> Option<String> {
+        let index = match write {
+            Write::Rows { table, .. } => return self.table(table)?.part.clone(),
+            Write::Index(target) | Write::Merge { target, .. } => &target.index,
+            Write::Delete { index, .. } => index,
+            Write::Publish(_) | Write::Invalidate { .. } => return None,
+        };
+        self.processor.description().indices.iter().find(|declared| *declared.name == **index)?.part.clone()
+    }
+
     /// Lends the worker its instance, a fresh one where it has none. What is not given back is gone: after a fault
     /// the borrower drops it.
     ///
     /// # Errors
     /// When a fresh instance does not start.
-    pub(super) fn take_instance(&self, worker: usize) -> Result<Box<dyn Instance>, StartError> {
+    pub(super) fn take_instance(&self, worker: usize) -> Result<Running, StartError> {
         let kept = self.instances[worker].lock().unwrap_or_else(PoisonError::into_inner).take();
         match kept {
-            Some(instance) if !instance.is_spent() => Ok(instance),
+            Some(running) if !running.instance.is_spent() => Ok(running),
             _ => {
-                let lookups: Arc<dyn Lookups> = Arc::<LookupStores>::clone(&self.lookups);
-                self.processor.start(lookups)
+                let lookups = self.lookups.for_instance();
+                let instance = self.processor.start(Arc::<InstanceLookups>::clone(&lookups))?;
+                Ok(Running { instance, lookups })
             }
         }
     }
 
     /// Takes the instance back for the worker's next call.
-    pub(super) fn give_back(&self, worker: usize, instance: Box<dyn Instance>) {
-        *self.instances[worker].lock().unwrap_or_else(PoisonError::into_inner) = Some(instance);
+    pub(super) fn give_back(&self, worker: usize, running: Running) {
+        *self.instances[worker].lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
     }
 }
 

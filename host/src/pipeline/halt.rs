@@ -1,9 +1,9 @@
 //! When too many changes fail: a bad deploy must not drain the feed into the parked failures.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 
-use crate::model::Failure;
+use crate::model::{DocumentKey, Failure};
 
 /// The bound on failures.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,7 +29,23 @@ pub struct Cause {
 #[derive(Debug)]
 pub(super) struct FailureWindow {
     limit: FailureLimit,
-    batches: VecDeque<(usize, Vec<String>)>,
+    batches: VecDeque<Counted>,
+}
+
+/// What counts of one or several batches that settled together.
+#[derive(Debug, Default)]
+struct Counted {
+    changes: usize,
+    /// Those that failed; a change is one failed change, whatever the number of its processors and parts that did.
+    failed: HashSet<DocumentKey>,
+    causes: Vec<String>,
+}
+
+impl Counted {
+    fn add(&mut self, failures: &[Failure]) {
+        self.failed.extend(failures.iter().map(|failure| failure.id.document.clone()));
+        self.causes.extend(failures.iter().map(cause));
+    }
 }
 
 impl FailureWindow {
@@ -42,21 +58,23 @@ impl FailureWindow {
     /// # Errors
     /// The three most frequent causes, when the share of failures is now above the bound.
     pub(super) fn record(&mut self, changes: usize, failures: &[Failure]) -> Result<(), Vec<Cause>> {
-        self.batches.push_back((changes, failures.iter().map(cause).collect()));
-        while self.changes() - self.batches[0].0 >= self.limit.window {
+        let mut counted = Counted { changes, ..Counted::default() };
+        counted.add(failures);
+        self.batches.push_back(counted);
+        while self.changes() - self.batches[0].changes >= self.limit.window.max(1) {
             self.batches.pop_front();
         }
         let (seen, failed) = (self.changes(), self.failures());
         if seen < self.limit.minimum.max(1) || ratio(failed, seen) <= self.limit.share {
             return Ok(());
         }
-        Err(most_frequent(self.batches.iter().flat_map(|(_, causes)| causes).cloned()))
+        Err(most_frequent(self.batches.iter().flat_map(|counted| &counted.causes).cloned()))
     }
 
     /// Adds failures that were found later to the latest batch; they are judged with the next one.
     pub(super) fn add(&mut self, failures: &[Failure]) {
-        if let Some((_, known)) = self.batches.back_mut() {
-            known.extend(failures.iter().map(cause));
+        if let Some(counted) = self.batches.back_mut() {
+            counted.add(failures);
         }
     }
 
@@ -72,11 +90,11 @@ impl FailureWindow {
     }
 
     fn failures(&self) -> usize {
-        self.batches.iter().map(|(_, causes)| causes.len()).sum()
+        self.batches.iter().map(|counted| counted.failed.len()).sum()
     }
 
     fn changes(&self) -> usize {
-        self.batches.iter().map(|(changes, _)| changes).sum()
+        self.batches.iter().map(|counted| counted.changes).sum()
     }
 }
 
@@ -158,6 +176,18 @@ mod tests {
         assert_eq!(window.record(100, &failures(20, "x")), Ok(()));
         assert_eq!(window.record(100, &[]), Ok(()));
         assert_eq!(window.record(100, &failures(20, "x")), Ok(()));
+    }
+
+    #[test]
+    fn a_change_that_fails_in_many_parts_is_one_failed_change() {
+        let mut window = FailureWindow::new(FailureLimit { share: 0.2, window: 100, minimum: 10 });
+        let of_part = |at: usize| {
+            let mut failure = failures(1, "x").remove(0);
+            failure.id.part = Some(format!("part {at}"));
+            failure
+        };
+        assert_eq!(window.record(20, &(0..10).map(of_part).collect::<Vec<_>>()), Ok(()));
+        assert_eq!(window.allowance(), 3);
     }
 
     #[test]

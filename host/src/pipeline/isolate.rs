@@ -1,9 +1,9 @@
 //! Finds the change that crashes a processor: by halves, until it stands alone.
 
 use crate::model::{FailureKind, Item, Outcome, PartFailure, RetryHelps};
-use crate::processor::{Call, Fault, FaultKind, Instance};
+use crate::processor::{Call, Fault, FaultKind};
 
-use super::generation::Stage;
+use super::generation::{Running, Stage};
 use super::process::Hindrance;
 
 /// What came of one item.
@@ -23,41 +23,40 @@ pub(super) enum Answer {
 /// When no instance starts, or a store that the processor asks is down; nothing is known about the items then.
 pub(super) fn run(stage: &Stage, worker: usize, call: Call<'_>) -> Result<Vec<Answer>, Hindrance> {
     let mut answers = Vec::with_capacity(call.items.len());
-    let mut instance = None;
+    let mut kept: Option<Running> = None;
     // A stack of halves, the first on top: answers come in the order of the items.
     let mut open: Vec<&[Item]> = vec![call.items];
     while let Some(items) = open.pop() {
         if items.is_empty() {
             continue;
         }
-        let mut running: Box<dyn Instance> = match instance.take() {
+        let mut running = match kept.take() {
             Some(running) => running,
             None => stage.take_instance(worker).map_err(Hindrance::Processor)?,
         };
-        match running.process(&Call { items, ..call }) {
+        let answered = running.instance.process(&Call { items, ..call });
+        // What came of a store that is down is nobody's failure, a fault as little as an answer that blames the
+        // document: the batch is held, not parked.
+        if let Some(outage) = running.lookups.take_outage() {
+            return Err(Hindrance::Lookup(outage));
+        }
+        match answered {
             Ok(outcomes) => {
                 answers.extend(outcomes.into_iter().map(Answer::Outcome));
-                if !running.is_spent() {
-                    instance = Some(running);
+                if !running.instance.is_spent() {
+                    kept = Some(running);
                 }
             }
-            Err(fault) => {
-                // The fault of a store that is down is nobody's: the batch is held, not parked.
-                if let Some(outage) = stage.lookups.take_outage() {
-                    return Err(Hindrance::Lookup(outage));
-                }
-                if items.len() == 1 {
-                    answers.push(poison(fault));
-                    continue;
-                }
+            Err(fault) if items.len() == 1 => answers.push(poison(fault)),
+            Err(_) => {
                 let (first, second) = items.split_at(items.len() / 2);
                 open.push(second);
                 open.push(first);
             }
         }
     }
-    if let Some(instance) = instance {
-        stage.give_back(worker, instance);
+    if let Some(running) = kept {
+        stage.give_back(worker, running);
     }
     Ok(answers)
 }

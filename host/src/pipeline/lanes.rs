@@ -70,6 +70,7 @@ impl<T> Lanes<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_lane_settles_in_the_order_in_which_its_batches_closed() {
@@ -88,5 +89,43 @@ mod tests {
         let later = lanes.enter(&one);
         lanes.finish(&later, "one/3");
         assert_eq!(lanes.take_ready(), ["one/3"]);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_order_of_finishing_each_lane_settles_in_the_order_of_entering(
+            // (lane, how long it takes), in the order of entering
+            batches in prop::collection::vec((0_u32..4, any::<u16>()), 0..60),
+            enters_before_finish in prop::collection::vec(any::<bool>(), 120),
+        ) {
+            let mut lanes = Lanes::new();
+            let mut waiting = batches.iter().enumerate();
+            let mut open: Vec<(u16, Ticket, (u32, usize))> = Vec::new();
+            let mut settled: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+            let mut finished = 0;
+            for enters in enters_before_finish.into_iter().chain(std::iter::repeat(true)) {
+                let entering = if enters || open.is_empty() { waiting.next() } else { None };
+                if let Some((number, (lane, takes))) = entering {
+                    open.push((*takes, lanes.enter(&Partition::new("t", *lane)), (*lane, number)));
+                } else if let Some(quickest) = (0..open.len()).min_by_key(|at| open[*at].0) {
+                    let (_, ticket, batch) = open.swap_remove(quickest);
+                    lanes.finish(&ticket, batch);
+                    finished += 1;
+                } else {
+                    break;
+                }
+                for (lane, number) in lanes.take_ready() {
+                    settled.entry(lane).or_default().push(number);
+                }
+                let out: usize = settled.values().map(Vec::len).sum();
+                prop_assert_eq!(lanes.len(), open.len() + finished - out, "every batch is in one place");
+            }
+            prop_assert_eq!(lanes.len(), 0);
+            for lane in 0..4 {
+                let entered: Vec<usize> =
+                    batches.iter().enumerate().filter(|(_, batch)| batch.0 == lane).map(|(number, _)| number).collect();
+                prop_assert_eq!(settled.remove(&lane).unwrap_or_default(), entered);
+            }
+        }
     }
 }

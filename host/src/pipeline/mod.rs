@@ -8,6 +8,7 @@
 //! supervises it decides whether and when to begin again, always from the checkpoint.
 
 mod backoff;
+mod carry;
 mod fetch;
 mod generation;
 mod halt;
@@ -18,10 +19,12 @@ mod retry;
 mod runner;
 mod settle;
 mod status;
+#[cfg(test)]
+mod tests;
 mod workers;
 
 pub use backoff::Backoff;
-pub use fetch::{Fetcher, LookupStores};
+pub use fetch::{Fetcher, InstanceLookups, LookupStores};
 pub use generation::{Generation, Stage};
 pub use halt::{Cause, FailureLimit};
 pub use runner::{End, Pillow, Runner, Tuning};

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::model::{
-    Batch, Digest, Document, Failure, FailureId, FailureKind, Found, Item, Outage, Outcome, PartFailure, Resolved,
-    RetryHelps, Undecodable, Want, Write,
+    Batch, Digest, Document, Failure, FailureId, FailureKind, Found, Item, Outage, Outcome, PartFailure, ProcessorName,
+    Resolved, RetryHelps, Undecodable, Want, Write, WriteVersion,
 };
 use crate::processor::{Call, StartError};
 
@@ -15,7 +15,7 @@ use super::generation::{Generation, Stage};
 use super::isolate::{self, Answer};
 use super::workers::Workers;
 
-/// How often a processor may ask for more before it has to answer.
+/// How often a processor may ask for more about one change; the change fails when it asks once more.
 const MOST_ROUNDS: usize = 4;
 
 /// What a worker thread does: some stages over some items.
@@ -67,6 +67,8 @@ pub(super) struct Processed {
     pub(super) present: usize,
     /// Writes that went to sinks other than through the settle.
     pub(super) sent: usize,
+    /// The version of each change's writes.
+    pub(super) versions: Vec<WriteVersion>,
     /// Its place among the batches of the process, given back when it settled.
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }
@@ -121,6 +123,7 @@ pub(super) async fn process(
         skipped: 0,
         present,
         sent: 0,
+        versions: Vec::new(),
         permit: None,
     };
 
@@ -130,6 +133,9 @@ pub(super) async fn process(
         .filter(|stage| !items.is_empty() && runs(&processed.generation.stages[*stage]))
         .map(|stage| Task { stage, places: (0..items.len()).collect(), items: Arc::clone(&items) })
         .collect();
+    if let Some(gone) = only.filter(|_| tasks.is_empty()) {
+        processed.fail_all(&gone);
+    }
     for round in 1.. {
         if tasks.is_empty() {
             break;
@@ -147,7 +153,7 @@ pub(super) async fn process(
         };
         tasks = Vec::new();
         for (task, answers) in report {
-            let needs = processed.sort(&task, answers, round < MOST_ROUNDS);
+            let needs = processed.sort(&task, answers, round <= MOST_ROUNDS);
             if needs.is_empty() {
                 continue;
             }
@@ -208,7 +214,7 @@ impl Processed {
                     let failure = PartFailure {
                         part: None,
                         kind: FailureKind::Limit,
-                        message: format!("asked for more look-ups after {MOST_ROUNDS} rounds"),
+                        message: format!("asked for more look-ups after {MOST_ROUNDS} rounds of them"),
                         retry: RetryHelps::No,
                     };
                     self.fail(stage, place, failure, None);
@@ -218,6 +224,19 @@ impl Processed {
             }
         }
         needs
+    }
+
+    /// A retry for a processor that is not there any more fails again: what was asked for has an answer.
+    fn fail_all(&mut self, gone: &ProcessorName) {
+        for place in 0..self.batch.changes.len() {
+            let failure = PartFailure {
+                part: None,
+                kind: FailureKind::InvalidInput,
+                message: format!("the pillow has no processor {gone} any more"),
+                retry: RetryHelps::No,
+            };
+            self.failures.push(failure_by(&self.batch, gone.clone(), None, place, failure));
+        }
     }
 
     fn resolve(&mut self, stage: &Stage, place: usize, failed_parts: Vec<String>) {
@@ -239,17 +258,27 @@ pub(super) fn failure_of(
     failure: PartFailure,
     last_log: Option<String>,
 ) -> Failure {
+    let digest = Some(stage.processor.digest());
+    Failure { last_log, ..failure_by(batch, stage.name.clone(), digest, place, failure) }
+}
+
+fn failure_by(
+    batch: &Batch,
+    processor: ProcessorName,
+    digest: Option<Digest>,
+    place: usize,
+    failure: PartFailure,
+) -> Failure {
     let change = &batch.changes[place];
-    let digest: Digest = stage.processor.digest();
     Failure {
-        id: FailureId { processor: Some(stage.name.clone()), part: failure.part, document: change.key.clone() },
+        id: FailureId { processor: Some(processor), part: failure.part, document: change.key.clone() },
         partition: batch.partition.clone(),
         position: change.position.clone(),
         kind: failure.kind,
         message: failure.message,
-        last_log,
+        last_log: None,
         retry: failure.retry,
-        digest: Some(digest),
+        digest,
         change: Some(Box::new(Arc::unwrap_or_clone(Arc::clone(change)))),
         bytes: None,
     }

@@ -13,16 +13,15 @@ use tokio_util::sync::CancellationToken;
 use crate::checkpoint::{CheckpointStore, Parked, SettleError};
 use crate::feed::{self, Event as FeedEvent, Feed, From, Limits, Read, Source, Start};
 use crate::model::{
-    Batch, Change, Clock, Collapse, Entry, Epoch, Outage, Partition, PillowName, Position, WriteVersion, chain,
-    collapse,
+    Batch, Change, Clock, Collapse, Entry, Epoch, Era, Partition, PillowName, Position, WriteVersion, chain, collapse,
 };
 
-use super::backoff::Backoff;
+use super::carry::Carrier;
 use super::fetch::Fetcher;
 use super::generation::Generation;
 use super::halt::{Cause, FailureLimit, FailureWindow};
 use super::lanes::{Lanes, Ticket};
-use super::process::{Processed, process};
+use super::process::Processed;
 use super::retry::{RetryGroup, group};
 use super::settle::{Done, Group, Settler};
 use super::status::{State, Status};
@@ -65,7 +64,8 @@ pub struct Pillow {
     pub workers: Workers,
     /// Its bounds.
     pub tuning: Tuning,
-    /// Bounds the batches of all pillows of the process; one permit each from closed to settled.
+    /// Bounds the batches of all pillows of the process: one permit each from closed to settled, beside the one batch
+    /// that each pillow may always have.
     pub in_flight: Arc<Semaphore>,
     /// The time.
     pub clock: Clock,
@@ -95,7 +95,9 @@ pub struct Runner {
     paused: watch::Receiver<bool>,
     retries: mpsc::Receiver<Vec<Parked>>,
     settler: Arc<Settler>,
-    epochs: HashMap<Partition, Epoch>,
+    owned: HashMap<Partition, (Epoch, Era)>,
+    /// The pillow's own permit, beside those of the process.
+    own_permit: Arc<Semaphore>,
     positions: HashMap<Partition, Position>,
     lanes: Lanes<Processed>,
     carried: JoinSet<Carried>,
@@ -105,6 +107,10 @@ pub struct Runner {
     last_drawn: Option<oneshot::Receiver<()>>,
     waiting_retries: Vec<RetryGroup>,
     at_end: bool,
+    /// A settle did not commit: what follows it in its lane must not settle either.
+    cut_off: bool,
+    /// Ends the waiting for what is down: cancelled by the stop, and when the run drains for another reason.
+    give_up: CancellationToken,
 }
 
 /// A batch that came back from its processors; none when it was given up because the pillow stops.
@@ -144,7 +150,8 @@ impl Runner {
             paused,
             retries,
             settler: Arc::new(settler),
-            epochs: HashMap::new(),
+            owned: HashMap::new(),
+            own_permit: Arc::new(Semaphore::new(1)),
             positions: HashMap::new(),
             lanes: Lanes::new(),
             carried: JoinSet::new(),
@@ -153,15 +160,23 @@ impl Runner {
             last_drawn: None,
             waiting_retries: Vec::new(),
             at_end: false,
+            cut_off: false,
+            give_up: CancellationToken::new(),
         }
     }
 
     /// Runs until `stop`, or until it cannot go on. Before it returns, what was in hand is settled or given up.
     pub async fn run(mut self, stop: CancellationToken) -> End {
         self.pillow.status.set(State::Starting);
-        let mut feed = match self.open(&stop).await {
-            Ok(Some(feed)) => feed,
-            Ok(None) => return End::Stopped,
+        self.pillow.status.set_caught_up(false);
+        self.give_up = stop.child_token();
+        let opened = tokio::select! {
+            biased;
+            () = stop.cancelled() => return End::Stopped,
+            opened = self.open() => opened,
+        };
+        let mut feed = match opened {
+            Ok(feed) => feed,
             Err(end) => return end,
         };
         self.pillow.status.set(if *self.paused.borrow() { State::Paused } else { State::Running });
@@ -170,27 +185,34 @@ impl Runner {
         self.drain(end).await
     }
 
-    /// Acquires the partitions and starts the feed at their checkpoints. None when told to stop meanwhile.
-    async fn open(&mut self, stop: &CancellationToken) -> Result<Option<Box<dyn Feed>>, End> {
-        let mut feed = self.pillow.source.open(&self.pillow.topics, self.pillow.start).await.map_err(End::Feed)?;
+    /// Acquires the partitions and starts the feed at their checkpoints. May be dropped at any point: what was acquired
+    /// by then is acquired again by the next run.
+    async fn open(&mut self) -> Result<Box<dyn Feed>, End> {
+        let failed = |outage| End::Failed(chain(&outage));
+        let Pillow { name, source, topics, start, fetcher, checkpoints, status, .. } = &*self.pillow;
+        let mut feed = source.open(topics, *start).await.map_err(End::Feed)?;
+        let mut epochs = Vec::new();
         let mut from = Vec::new();
         for partition in feed.partitions().await.map_err(End::Feed)? {
-            let acquired = tokio::select! {
-                () = stop.cancelled() => return Ok(None),
-                acquired = self.pillow.checkpoints.acquire(&self.pillow.name, &partition) => acquired,
-            };
-            let acquired = acquired.map_err(|outage| End::Failed(chain(&outage)))?;
-            self.epochs.insert(partition.clone(), acquired.epoch);
+            let acquired = checkpoints.acquire(name, &partition).await.map_err(failed)?;
+            epochs.push((partition.clone(), acquired.epoch));
             if let Some(checkpoint) = &acquired.checkpoint {
                 self.positions.insert(partition.clone(), checkpoint.position.clone());
-                self.pillow.status.set_settled(&partition, &checkpoint.position);
+                status.set_settled(&partition, &checkpoint.position);
             }
             from.push(From { partition, checkpoint: acquired.checkpoint });
         }
+        let drawn = match fetcher.has_versions_by_position() {
+            true => checkpoints.draw_version().await.map_err(failed)?,
+            false => WriteVersion(0),
+        };
+        self.owned =
+            epochs.into_iter().map(|(partition, epoch)| (partition, (epoch, Era::new(epoch, drawn)))).collect();
         feed.start(from).await.map_err(End::Feed)?;
-        Ok(Some(feed))
+        Ok(feed)
     }
 
+    /// Handles one event after the other until the run is over.
     async fn turn(&mut self, feed: &mut dyn Feed, stop: &CancellationToken) -> End {
         let mut lag = interval(LAG_EVERY);
         lag.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -206,24 +228,24 @@ impl Runner {
                 Event::Retry(parked) => self.waiting_retries.extend(group(parked)),
                 Event::Carried(Ok((ticket, Some(processed)))) => {
                     self.lanes.finish(&ticket, processed);
-                    self.settle_ready(stop);
+                    self.settle_ready();
                 }
                 Event::Carried(Ok((_, None))) => {}
                 Event::Settled(Ok(done)) => {
                     if let Some(end) = self.settled(done) {
                         return end;
                     }
-                    self.settle_ready(stop);
+                    self.settle_ready();
                 }
                 Event::Carried(Err(error)) | Event::Settled(Err(error)) => return End::Failed(error.to_string()),
                 Event::Feed(Ok(FeedEvent::AtEnd)) => self.at_end = true,
                 Event::Feed(Ok(FeedEvent::Read(read))) => {
                     self.at_end = false;
-                    self.close(read, stop);
+                    self.close(read);
                 }
                 Event::Feed(Err(error)) => return End::Feed(error),
             }
-            self.start_retries(stop);
+            self.start_retries();
             self.pillow.status.set_caught_up(self.at_end && self.is_idle());
         }
     }
@@ -272,7 +294,7 @@ impl Runner {
     }
 
     /// Makes a batch of what was read and sends it on its way.
-    fn close(&mut self, read: Read, stop: &CancellationToken) {
+    fn close(&mut self, read: Read) {
         let count = read.entries.len();
         let mut changes = Vec::with_capacity(count);
         let mut undecodable = Vec::new();
@@ -298,16 +320,16 @@ impl Runner {
             time: self.pillow.clock.now(),
             only: None,
         };
-        self.carry(batch, stop);
+        self.carry(batch);
     }
 
-    fn start_retries(&mut self, stop: &CancellationToken) {
+    fn start_retries(&mut self) {
         while self.has_room() {
             let Some(retry) = self.waiting_retries.pop() else {
                 return;
             };
             // A partition that another host owns is that host's to retry.
-            if !self.epochs.contains_key(&retry.partition) {
+            if !self.owned.contains_key(&retry.partition) {
                 continue;
             }
             let batch = Batch {
@@ -320,25 +342,27 @@ impl Runner {
                 time: self.pillow.clock.now(),
                 only: Some(retry.processor),
             };
-            self.carry(batch, stop);
+            self.carry(batch);
         }
     }
 
-    fn carry(&mut self, batch: Batch, stop: &CancellationToken) {
+    fn carry(&mut self, batch: Batch) {
         let ticket = self.lanes.enter(&batch.partition);
         let (drawn, last_drawn) = oneshot::channel();
         let before = self.last_drawn.replace(last_drawn);
         let carrier = Carrier {
             pillow: Arc::clone(&self.pillow),
+            own: Arc::clone(&self.own_permit),
             generation: Arc::clone(&self.generations.borrow()),
-            stop: stop.clone(),
+            era: self.owned[&batch.partition].1,
+            give_up: self.give_up.clone(),
         };
         self.carried.spawn(async move { (ticket, carrier.carry(batch, before, drawn).await) });
     }
 
     /// Starts the next settle when none is under way; what finished meanwhile settles together.
-    fn settle_ready(&mut self, stop: &CancellationToken) {
-        if !self.settling.is_empty() {
+    fn settle_ready(&mut self) {
+        if !self.settling.is_empty() || self.cut_off {
             return;
         }
         let batches = self.lanes.take_ready();
@@ -349,12 +373,12 @@ impl Runner {
         for processed in &batches {
             let partition = &processed.batch.partition;
             if owned.iter().all(|(known, _)| known != partition) {
-                owned.push((partition.clone(), self.epochs[partition]));
+                owned.push((partition.clone(), self.owned[partition].0));
             }
         }
         self.in_settle = batches.len();
-        let (settler, stop) = (Arc::clone(&self.settler), stop.clone());
-        self.settling.spawn(async move { settler.settle(Group { batches, owned }, &stop).await });
+        let (settler, give_up) = (Arc::clone(&self.settler), self.give_up.clone());
+        self.settling.spawn(async move { settler.settle(Group { batches, owned }, &give_up).await });
     }
 
     /// Takes note of a settle; the end of the run when it did not commit.
@@ -362,9 +386,15 @@ impl Runner {
         self.in_settle = 0;
         let (batches, failures, settled) = match done {
             Done::Settled { batches, failures, settled } => (batches, failures, settled),
-            Done::Halted(causes) => return Some(End::Halted(causes)),
-            Done::Refused(refusal) => return Some(End::Lost(refusal)),
-            Done::Abandoned => return Some(End::Stopped),
+            not_committed => {
+                self.cut_off = true;
+                return Some(match not_committed {
+                    Done::Halted(causes) => End::Halted(causes),
+                    Done::Refused(refusal) => End::Lost(refusal),
+                    Done::Unknown(reason) => End::Failed(reason),
+                    Done::Settled { .. } | Done::Abandoned => End::Stopped,
+                });
+            }
         };
         for failure in &failures {
             tracing::warn!(
@@ -407,100 +437,39 @@ impl Runner {
         None
     }
 
-    /// Brings what is in hand to its end. After a stop it settles; after anything else it is given up, because what
-    /// follows a batch that did not settle must not settle either.
+    /// Brings what is in hand to its end. After a stop, and when the feed ended, it settles, unless something is down;
+    /// after anything else it is given up, because what follows a batch that did not settle must not settle either.
     async fn drain(mut self, end: End) -> End {
-        if !matches!(end, End::Stopped | End::Feed(_)) {
-            self.carried.shutdown().await;
-            self.settling.shutdown().await;
-            return end;
-        }
-        // The feed is closed; batches that already closed are carried to their settle. The token is a fresh one: the
-        // caller bounds the time, and an outage ends the drain at once.
-        let outage_ends_it = CancellationToken::new();
-        outage_ends_it.cancel();
+        self.give_up.cancel();
+        let settles = matches!(end, End::Stopped | End::Feed(_)) && !self.cut_off;
+        let end = match settles {
+            true => self.settle_rest().await.unwrap_or(end),
+            false => end,
+        };
+        self.carried.shutdown().await;
+        self.settling.shutdown().await;
+        end
+    }
+
+    /// Settles what closed, as far as it goes; another end of the run when a settle was refused.
+    async fn settle_rest(&mut self) -> Option<End> {
         loop {
-            self.settle_ready(&outage_ends_it);
+            self.settle_ready();
             tokio::select! {
                 Some(done) = self.settling.join_next() => match done {
+                    Ok(Done::Abandoned) => return None,
                     Ok(done) => if let Some(refused) = self.settled(done) {
-                        self.carried.shutdown().await;
-                        return if matches!(refused, End::Stopped) { end } else { refused };
+                        return Some(refused);
                     },
-                    Err(error) => return End::Failed(error.to_string()),
+                    Err(error) => return Some(End::Failed(error.to_string())),
                 },
                 Some(carried) = self.carried.join_next() => match carried {
                     Ok((ticket, Some(processed))) => self.lanes.finish(&ticket, processed),
                     Ok((_, None)) => {}
-                    Err(error) => return End::Failed(error.to_string()),
+                    Err(error) => return Some(End::Failed(error.to_string())),
                 },
-                else => return end,
+                else => return None,
             }
-        }
-    }
-}
-
-/// Carries one batch from closed to processed.
-struct Carrier {
-    pillow: Arc<Pillow>,
-    generation: Arc<Generation>,
-    stop: CancellationToken,
-}
-
-impl Carrier {
-    /// Draws the version, fetches the documents, calls the processors. An outage is waited out; none when the pillow
-    /// stops meanwhile.
-    async fn carry(
-        &self,
-        mut batch: Batch,
-        before: Option<oneshot::Receiver<()>>,
-        drawn: oneshot::Sender<()>,
-    ) -> Option<Processed> {
-        if let Some(before) = before {
-            // An earlier batch that was given up drops its end, which is as good as having drawn.
-            drop(before.await);
-        }
-        // In the order of closing, so that a later batch never holds what an earlier one of its lane waits for.
-        let permit = Arc::clone(&self.pillow.in_flight).acquire_owned().await.ok()?;
-        let mut backoff = Backoff::new(batch.changes.len() as u64 + 1);
-        batch.version = loop {
-            match self.pillow.checkpoints.draw_version().await {
-                Ok(version) => break version,
-                Err(outage) => self.wait("checkpoint database", &outage, &mut backoff).await?,
-            }
-        };
-        // Nobody waits for it when no batch closed since.
-        drawn.send(()).unwrap_or_default();
-        loop {
-            let documents = match self.pillow.fetcher.fetch(&batch.changes).await {
-                Ok(documents) => documents,
-                Err(outage) => {
-                    self.wait("document store", &outage, &mut backoff).await?;
-                    continue;
-                }
-            };
-            let generation = Arc::clone(&self.generation);
-            match process(batch, documents, generation, &self.pillow.workers).await {
-                Ok(mut processed) => {
-                    self.pillow.status.goes_on();
-                    processed.permit = Some(permit);
-                    return Some(processed);
-                }
-                Err((again, hindrance)) => {
-                    batch = again;
-                    let outage = Outage { operation: chain(&hindrance), source: None };
-                    self.wait("processing", &outage, &mut backoff).await?;
-                }
-            }
-        }
-    }
-
-    /// Waits before the next try; none when the pillow is to stop.
-    async fn wait(&self, what: &str, outage: &Outage, backoff: &mut Backoff) -> Option<()> {
-        self.pillow.status.waits(State::Waiting { reason: format!("{what}: {}", chain(outage)) });
-        tokio::select! {
-            () = self.stop.cancelled() => None,
-            () = tokio::time::sleep(backoff.wait()) => Some(()),
         }
     }
 }

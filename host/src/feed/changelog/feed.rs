@@ -47,6 +47,8 @@ struct Lane {
     next: u64,
     /// Whether there may be rows from there on.
     ready: bool,
+    /// The place was chosen here and is still to be said, so that it is kept.
+    chosen_now: bool,
 }
 
 impl ChangelogSource {
@@ -124,7 +126,8 @@ impl Feed for ChangelogFeed {
                 None if self.start == Start::Latest => found.end,
                 None => head.pruned_before.unwrap_or(1),
             };
-            lanes.push(Lane { partition: from.partition.clone(), next, ready: false });
+            let chosen_now = from.checkpoint.is_none() && self.start == Start::Latest;
+            lanes.push(Lane { partition: from.partition.clone(), next, ready: false, chosen_now });
         }
         self.log.incarnation = Arc::from(found.incarnation);
         self.lanes = lanes;
@@ -135,6 +138,13 @@ impl Feed for ChangelogFeed {
     async fn next(&mut self, limits: Limits) -> Result<Event, Error> {
         // Cancel-safe: what a query found is handed out without another wait, and a wake is remembered in `stale`
         // before the query that answers it.
+        if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.chosen_now) {
+            lane.chosen_now = false;
+            let at = Position::number(lane.next);
+            let (partition, incarnation) = (lane.partition.clone(), Arc::clone(&self.log.incarnation));
+            let progress = Progress { partition, incarnation, from: at.clone(), next: at };
+            return Ok(Event::Read(Read { progress, entries: Vec::new() }));
+        }
         loop {
             if self.grown.has_changed().unwrap_or(false) {
                 self.grown.mark_unchanged();
