@@ -328,6 +328,22 @@ async fn parked_failures_are_found_marked_and_dropped_by_filter(bench: Bench) {
     assert_eq!(messages(&all).await, ["2", "3", "not a change message"]);
 }
 
+async fn a_halt_is_kept_with_its_causes_until_the_pillow_is_resumed(bench: Bench) {
+    let (store, causes) = (&bench.store, ["9 × rows: trap".to_owned(), "1 × rows: \"limit\"".to_owned()]);
+    assert!(store.halted(&pillow()).await.unwrap().is_empty());
+    store.set_paused(&pillow(), true).await.unwrap();
+    assert!(store.halted(&pillow()).await.unwrap().is_empty(), "an operator paused it");
+    for _ in 0..2 {
+        store.halt(&pillow(), &causes).await.unwrap();
+        store.set_paused(&pillow(), true).await.unwrap();
+        assert!(store.is_paused(&pillow()).await.unwrap());
+        assert_eq!(store.halted(&pillow()).await.unwrap(), causes);
+        store.set_paused(&pillow(), false).await.unwrap();
+        assert!(!store.is_paused(&pillow()).await.unwrap());
+        assert!(store.halted(&pillow()).await.unwrap().is_empty());
+    }
+}
+
 async fn a_pillow_is_paused_until_it_is_resumed(bench: Bench) {
     for paused in [false, true, true, false] {
         bench.store.set_paused(&pillow(), paused).await.unwrap();
@@ -377,6 +393,7 @@ contract! {
     an_operator_moves_a_checkpoint_and_is_remembered_for_ever
     a_checkpoint_is_not_set_while_a_host_runs_the_pillow
     parked_failures_are_found_marked_and_dropped_by_filter
+    a_halt_is_kept_with_its_causes_until_the_pillow_is_resumed,
     a_pillow_is_paused_until_it_is_resumed
     what_was_settled_is_there_for_the_next_host
 }

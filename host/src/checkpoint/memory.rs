@@ -2,7 +2,7 @@
 //!
 //! Rows go nowhere, but are checked against their tables as a database would, counted, and kept to be looked at.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -31,7 +31,8 @@ struct State {
     history: Vec<Remembered>,
     parked: Vec<Parked>,
     last_number: i64,
-    paused: BTreeSet<PillowName>,
+    /// With the causes of a halt; none where an operator paused it.
+    paused: BTreeMap<PillowName, Vec<String>>,
     heartbeats: BTreeMap<(PillowName, String), Heartbeat>,
     rows: Vec<RowWrite>,
 }
@@ -279,16 +280,29 @@ impl CheckpointStore for MemoryStore {
     }
 
     async fn is_paused(&self, pillow: &PillowName) -> Result<bool, Outage> {
-        Ok(self.state().paused.contains(pillow))
+        Ok(self.state().paused.contains_key(pillow))
     }
 
     async fn set_paused(&self, pillow: &PillowName, paused: bool) -> Result<(), Outage> {
         let mut state = self.state();
         match paused {
-            true => state.paused.insert(pillow.clone()),
-            false => state.paused.remove(pillow),
-        };
+            true => {
+                state.paused.entry(pillow.clone()).or_default();
+            }
+            false => {
+                state.paused.remove(pillow);
+            }
+        }
         Ok(())
+    }
+
+    async fn halt(&self, pillow: &PillowName, causes: &[String]) -> Result<(), Outage> {
+        self.state().paused.insert(pillow.clone(), causes.to_vec());
+        Ok(())
+    }
+
+    async fn halted(&self, pillow: &PillowName) -> Result<Vec<String>, Outage> {
+        Ok(self.state().paused.get(pillow).cloned().unwrap_or_default())
     }
 
     async fn beat(&self, heartbeats: &[Heartbeat]) -> Result<(), Outage> {

@@ -232,11 +232,17 @@ pub trait CheckpointStore: Send + Sync {
     /// Drops the matching failures for good; says how many.
     async fn drop_parked(&self, filter: &ParkedFilter) -> Result<u64, Outage>;
 
-    /// Whether an operator paused the pillow.
+    /// Whether the pillow is paused: by an operator, or because it halted.
     async fn is_paused(&self, pillow: &PillowName) -> Result<bool, Outage>;
 
     /// Pauses or resumes a pillow, for every host.
     async fn set_paused(&self, pillow: &PillowName, paused: bool) -> Result<(), Outage>;
+
+    /// Pauses a pillow that halted, and keeps why until it is resumed: a process that comes back does not try it again.
+    async fn halt(&self, pillow: &PillowName, causes: &[String]) -> Result<(), Outage>;
+
+    /// Why the pillow halted; nothing where it did not, or was resumed since.
+    async fn halted(&self, pillow: &PillowName) -> Result<Vec<String>, Outage>;
 
     /// Writes heartbeats, one per (pillow, host).
     async fn beat(&self, heartbeats: &[Heartbeat]) -> Result<(), Outage>;

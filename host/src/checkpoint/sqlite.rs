@@ -147,6 +147,32 @@ impl CheckpointStore for SqliteStore {
         done.map(|_| ()).map_err(|error| self.outage("pause or resume a pillow", error))
     }
 
+    async fn halt(&self, pillow: &PillowName, causes: &[String]) -> Result<(), Outage> {
+        // As above; an operator who paused it meanwhile learns why it would not have gone on.
+        let done = sqlx::query(
+            "insert into pillowtop_paused (pillow, halted) values (?, ?)
+             on conflict (pillow) do update set halted = excluded.halted",
+        )
+        .bind(pillow.as_str())
+        .bind(serde_json::json!(causes).to_string())
+        .execute(&self.sqlite.writer)
+        .await;
+        done.map(|_| ()).map_err(|error| self.outage("note that a pillow halted", error))
+    }
+
+    async fn halted(&self, pillow: &PillowName) -> Result<Vec<String>, Outage> {
+        let read: Result<Option<Option<String>>, _> =
+            sqlx::query_scalar("select halted from pillowtop_paused where pillow = ?")
+                .bind(pillow.as_str())
+                .fetch_optional(&self.sqlite.readers)
+                .await;
+        let causes = read.and_then(|halted| match halted.flatten() {
+            Some(causes) => serde_json::from_str(&causes).map_err(undecodable),
+            None => Ok(Vec::new()),
+        });
+        causes.map_err(|error| self.outage("read why a pillow halted", error))
+    }
+
     async fn beat(&self, heartbeats: &[Heartbeat]) -> Result<(), Outage> {
         if heartbeats.is_empty() {
             return Ok(());

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::control::{Host, HostEnd, Options};
+use crate::control::{Host, HostEnd, Options, Until};
 use crate::manifest::{Format, Level};
 use crate::model::PillowName;
 use crate::pipeline::{Counts, Status};
@@ -48,7 +48,7 @@ pub(crate) async fn run(arguments: &Arguments, run: &Run) -> anyhow::Result<Outc
         settings: arguments.settings.clone(),
         pipelines: arguments.pipelines.clone(),
         only: run.only.clone(),
-        until_caught_up: run.until_caught_up,
+        until: if run.until_caught_up { Until::CaughtUp } else { Until::Stopped },
     };
     let host = Host::open(options).await?;
     let stop = CancellationToken::new();

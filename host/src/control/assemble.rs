@@ -14,6 +14,7 @@ use crate::documents::inline::InlineDocuments;
 use crate::documents::sql::{QueryError, SqlDocuments};
 use crate::feed::{self, changelog, kafka};
 use crate::manifest::{Documents, Feed, MAIN, Manifest, Settings, Sink as SinkSettings};
+use crate::metrics::Metrics;
 use crate::model::{Clock, Outage};
 use crate::pipeline::{FailureLimit, Fetcher, Pillow, Status, Tuning, Workers};
 use crate::processor::wasm;
@@ -35,6 +36,7 @@ pub struct Resources {
     pub(super) workers: Workers,
     /// Keeps progress.
     pub(super) checkpoints: Arc<dyn CheckpointStore>,
+    metrics: Arc<Metrics>,
     settings: Settings,
     /// Bounds the batches of all pillows.
     in_flight: Arc<Semaphore>,
@@ -69,6 +71,7 @@ impl Resources {
             workers: Workers::start(workers)
                 .map_err(|error| Outage::new("could not start the threads that run processors", error))?,
             checkpoints,
+            metrics: Arc::new(Metrics::new()),
             in_flight: Arc::new(Semaphore::new(limits.batches_in_flight.get().min(Semaphore::MAX_PERMITS))),
             databases: Mutex::new(HashMap::from([(Arc::from(MAIN), main)])),
             sources: Mutex::default(),
@@ -81,6 +84,11 @@ impl Resources {
     /// The checkpoint store.
     pub fn checkpoints(&self) -> &Arc<dyn CheckpointStore> {
         &self.checkpoints
+    }
+
+    /// Everything that this process counts.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// A database of the settings.

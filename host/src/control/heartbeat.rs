@@ -2,25 +2,26 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
-use crate::checkpoint::{CheckpointStore, Heartbeat, Parked, ParkedFilter};
-use crate::model::{Outage, PillowName};
+use crate::checkpoint::{CheckpointStore, HEARTBEAT_LIFETIME, Heartbeat, Parked, ParkedFilter};
+use crate::model::{Outage, PillowName, chain, timestamp_text};
 use crate::pipeline::{Generation, Snapshot};
 
+use super::pillows::{Pillows, Running};
 use super::supervise::Handle;
 use super::swap::LastSwap;
 
-/// Retries that are taken up at once; the others follow with the next beat.
+/// Retries of one pillow that are taken up at once; the others follow with the next beat.
 const MOST_RETRIES: u32 = 500;
-
 /// So many beats a runner has for the retries that it was given; doing one twice costs work and changes nothing.
 const OFFER_AGAIN_AFTER: u32 = 30;
-
-/// A pillow of this host.
-type Running<'a> = (&'a PillowName, &'a Handle, &'a LastSwap);
+/// Longer than this nobody waits for the database: a beat that comes too late is worth as little as none.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// What is remembered between two beats.
 #[derive(Debug, Default)]
@@ -33,52 +34,97 @@ pub(super) struct Pulse {
     until_offered_again: u32,
     /// Whether the last beat failed: a database that is down is said once.
     failing: bool,
+    /// Whether hosts that died were cleared away.
+    cleared: bool,
+}
+
+/// The retries that are due for the pillows of this host.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Due {
+    /// Their numbers.
+    pub(super) numbers: HashSet<i64>,
+    /// Those among them whose processor the pillow has no more.
+    pub(super) orphans: HashSet<i64>,
 }
 
 impl Pulse {
-    /// One beat for all pillows of this host. A database that does not answer is noted and tried with the next beat.
+    /// One beat for all pillows of this host; says which retries are due. A database that does not answer is noted and
+    /// tried with the next beat.
     pub(super) async fn beat(
         &mut self,
         host: &str,
         store: &Arc<dyn CheckpointStore>,
-        running: &[Running<'_>],
+        pillows: &Pillows,
         now: Timestamp,
-    ) {
-        match self.exchange(host, store, running, now).await {
-            Ok(()) => self.failing = false,
-            Err(outage) if !self.failing => {
-                self.failing = true;
-                tracing::warn!(error = %crate::model::chain(&outage), "no heartbeat: the database does not answer");
+    ) -> Option<Due> {
+        let failed = match timeout(LIMIT, self.exchange(host, store, pillows, now)).await {
+            Ok(Ok(due)) => {
+                self.failing = false;
+                return Some(due);
             }
-            Err(_) => {}
+            Ok(Err(outage)) => chain(&outage),
+            Err(_) => format!("no answer within {LIMIT:?}"),
+        };
+        if !self.failing {
+            self.failing = true;
+            tracing::warn!(error = failed, "no heartbeat: the database does not answer");
         }
+        None
     }
 
     async fn exchange(
         &mut self,
         host: &str,
         store: &Arc<dyn CheckpointStore>,
-        running: &[Running<'_>],
+        pillows: &Pillows,
         now: Timestamp,
-    ) -> Result<(), Outage> {
-        let mut beats = Vec::with_capacity(running.len());
-        for (name, handle, last_swap) in running {
+    ) -> Result<Due, Outage> {
+        if !self.cleared {
+            self.clear(store, now).await?;
+        }
+        let beat =
+            |pillow: &PillowName, status| Heartbeat { pillow: pillow.clone(), host: host.to_owned(), at: now, status };
+        let mut beats = Vec::new();
+        for (name, Running { handle, last_swap, .. }) in pillows.running() {
             let snapshot = handle.status.snapshot();
             let rate = self.rate(name, now, &snapshot);
-            let status = describe(&snapshot, &handle.generations.borrow(), last_swap, rate);
-            beats.push(Heartbeat { pillow: (*name).clone(), host: host.to_owned(), at: now, status });
+            beats.push(beat(name, describe(&snapshot, &handle.generations.borrow(), last_swap, rate)));
+        }
+        for (name, refused) in pillows.unstarted() {
+            let since = timestamp_text(refused.at);
+            beats.push(beat(name, json!({ "state": "failed", "reason": refused.reason, "since": since })));
         }
         store.beat(&beats).await?;
-        for (name, handle, _) in running {
-            let paused = store.is_paused(name).await?;
-            handle.paused.send_if_modified(|known| std::mem::replace(known, paused) != paused);
+        let mut due = Due::default();
+        let mut parked = Vec::new();
+        for (name, running) in pillows.running() {
+            running.handle.pause(store.is_paused(name).await?);
+            let filter =
+                ParkedFilter { pillow: Some(name.clone()), due: true, limit: MOST_RETRIES, ..ParkedFilter::default() };
+            for entry in store.parked(&filter).await? {
+                due.numbers.insert(entry.number);
+                match has_processor(&running.handle, &entry) {
+                    true => parked.push(entry),
+                    false => drop(due.orphans.insert(entry.number)),
+                }
+            }
         }
-        let due = store.parked(&ParkedFilter { due: true, limit: MOST_RETRIES, ..ParkedFilter::default() }).await?;
-        self.dispatch(due, running);
+        self.dispatch(parked, pillows);
+        Ok(due)
+    }
+
+    /// Takes away what hosts that died have left; one that lives writes its own anew within a second.
+    async fn clear(&mut self, store: &Arc<dyn CheckpointStore>, now: Timestamp) -> Result<(), Outage> {
+        for beat in store.heartbeats().await? {
+            if now.duration_since(beat.at).unsigned_abs() > HEARTBEAT_LIFETIME {
+                store.leave(&beat.host).await?;
+            }
+        }
+        self.cleared = true;
         Ok(())
     }
 
-    fn dispatch(&mut self, due: Vec<Parked>, running: &[Running<'_>]) {
+    fn dispatch(&mut self, due: Vec<Parked>, pillows: &Pillows) {
         let still_due: HashSet<i64> = due.iter().map(|entry| entry.number).collect();
         if self.until_offered_again == 0 {
             self.until_offered_again = OFFER_AGAIN_AFTER;
@@ -93,9 +139,9 @@ impl Pulse {
             }
         }
         for (name, entries) in by_pillow {
-            let Some((_, handle, _)) = running.iter().find(|(known, ..)| **known == name) else { continue };
+            let Some(running) = pillows.running().get(&name) else { continue };
             let numbers: Vec<i64> = entries.iter().map(|entry| entry.number).collect();
-            let queue = handle.retries.borrow().clone();
+            let queue = running.handle.retries.borrow().clone();
             // A full queue, or a pillow between two runs: the next beat offers them again.
             if queue.is_some_and(|queue| queue.try_send(entries).is_ok()) {
                 self.dispatched.extend(numbers);
@@ -111,6 +157,12 @@ impl Pulse {
         let more = u32::try_from(settled.saturating_sub(count)).unwrap_or(u32::MAX);
         if seconds > 0.0 { f64::from(more) / seconds } else { 0.0 }
     }
+}
+
+fn has_processor(handle: &Handle, entry: &Parked) -> bool {
+    let generation = handle.generations.borrow();
+    let named = entry.failure.id.processor.as_ref();
+    named.is_some_and(|processor| generation.stages.iter().any(|stage| stage.name == *processor))
 }
 
 /// The status of a pillow as one JSON object: what `status` prints in another process.

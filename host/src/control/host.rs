@@ -1,29 +1,25 @@
 //! The host process: keeps what runs equal to what is on disk, until it is told to stop.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::checkpoint::Heartbeat;
-use crate::manifest::{Manifest, Settings};
-use crate::model::{Clock, PillowName, chain, timestamp_text};
-use crate::pipeline::{Generation, State, Status};
+use crate::metrics::Metrics;
+use crate::model::{Clock, PillowName, chain};
+use crate::pipeline::Status;
 
 use super::assemble::Resources;
-use super::heartbeat::Pulse;
-use super::plan::{Action, Shape, plan};
-use super::scan::{self, Modules};
-use super::supervise::{Handle, supervise};
-use super::swap::{BuildError, LastSwap, build};
+use super::disk::{Disk, Seen};
+use super::heartbeat::{Due, Pulse};
+use super::pillows::{Pillows, Report};
 use super::watch::Watch;
-use super::{Error, load};
+use super::{Error, load, scan};
 
 /// How often heartbeats are written and operators' wishes read.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
@@ -37,63 +33,62 @@ pub struct Options {
     pub pipelines: PathBuf,
     /// Only these pillows; all when empty.
     pub only: Vec<String>,
-    /// Whether to end when every pillow has caught up.
-    pub until_caught_up: bool,
+    /// When it ends by itself.
+    pub until: Until,
+}
+
+/// When a host ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Never: it runs until it is told to stop.
+    Stopped,
+    /// When every pillow has caught up.
+    CaughtUp,
+    /// When no retry is due any more. It reads no feed, and does not mind that a pillow is paused or halted.
+    Retried,
 }
 
 /// How the host ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostEnd {
-    /// It was told to, or all pillows caught up.
+    /// It was told to, or what it was to wait for has come.
     Done,
-    /// A pillow halted, failed or could not start while somebody waited for it to catch up.
+    /// A pillow halted, failed or could not start while somebody waited for it.
     PillowEnded(Vec<String>),
     /// Not everything settled within the grace period.
     Overdue,
 }
 
+/// Who wants to know how the pillows are, whenever the set of them changes.
+pub type Observer = watch::Sender<Vec<(PillowName, Arc<Status>)>>;
+
 /// The running host.
 pub struct Host {
     options: Options,
-    settings_text: Option<String>,
-    settings: Settings,
+    id: Arc<str>,
+    grace_period: Duration,
     resources: Arc<Resources>,
     watch: Watch,
-    modules: Modules,
-    id: String,
-    running: BTreeMap<PillowName, Running>,
-    /// Shapes that failed; not tried again until they change.
-    tried: BTreeMap<PillowName, Shape>,
-    /// Pillows that could not start, and why.
-    unstarted: BTreeMap<PillowName, String>,
-    builds: JoinSet<Built>,
-    building: BTreeSet<PillowName>,
-    pillows: JoinSet<PillowName>,
+    disk: Arc<Mutex<Disk>>,
+    looks: JoinSet<Seen>,
+    /// Whether something happened since the look that is under way began.
+    look_again: bool,
+    /// What the latest look found; none before the first.
+    seen: Option<Seen>,
+    pillows: Pillows,
     pulse: Pulse,
+    /// What was said and still holds: it is not said again.
     said: BTreeSet<String>,
-    stop_pillows: CancellationToken,
-}
-
-struct Running {
-    shape: Shape,
-    handle: Handle,
-    last_swap: LastSwap,
-}
-
-/// A generation that was built, or why not.
-struct Built {
-    manifest: Manifest,
-    shape: Shape,
-    restart: bool,
-    result: Result<Generation, BuildError>,
+    /// Since when the retries that are due are the same.
+    due: Option<(Due, Instant)>,
 }
 
 enum Event {
     Stop,
     Files,
+    Looked(Result<Seen, JoinError>),
     Beat,
-    Built(Result<Built, JoinError>),
-    Ended(Result<PillowName, JoinError>),
+    Pillow(Box<Report>),
     CaughtUp,
 }
 
@@ -108,318 +103,191 @@ impl Host {
         let Some(settings) = loaded.settings else {
             return Err(Error::Problems(loaded.problems.iter().map(ToString::to_string).collect()));
         };
-        let resources = Resources::open(&settings).await.map_err(Error::Resources)?;
+        let resources = Arc::new(Resources::open(&settings).await.map_err(Error::Resources)?);
         let id = format!("{}-{}", rustix::process::getpid().as_raw_nonzero(), uuid::Uuid::new_v4().simple());
+        let id: Arc<str> = Arc::from(id);
+        let grace_period = settings.limits().grace_period;
+        let (settings_file, pipelines) = (options.settings.clone(), options.pipelines.clone());
+        let disk = Disk::new(settings_file, pipelines, options.only.clone(), (settings, texts.settings));
+        let retries_only = options.until == Until::Retried;
         Ok(Self {
-            settings_text: texts.settings.clone(),
-            settings,
-            resources: Arc::new(resources),
-            watch: Watch::new(),
-            modules: Modules::default(),
-            id,
+            pillows: Pillows::new(Arc::clone(&resources), Arc::clone(&id), retries_only),
             options,
-            running: BTreeMap::new(),
-            tried: BTreeMap::new(),
-            unstarted: BTreeMap::new(),
-            builds: JoinSet::new(),
-            building: BTreeSet::new(),
-            pillows: JoinSet::new(),
+            id,
+            grace_period,
+            resources,
+            watch: Watch::new(),
+            disk: Arc::new(Mutex::new(disk)),
+            looks: JoinSet::new(),
+            look_again: false,
+            seen: None,
             pulse: Pulse::default(),
             said: BTreeSet::new(),
-            stop_pillows: CancellationToken::new(),
+            due: None,
         })
+    }
+
+    /// Everything that the host counts.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        self.resources.metrics()
     }
 
     /// How the pillows are now, by name.
     pub fn statuses(&self) -> Vec<(PillowName, Arc<Status>)> {
-        self.running.iter().map(|(name, running)| (name.clone(), Arc::clone(&running.handle.status))).collect()
+        self.pillows.statuses()
     }
 
-    /// Runs until `stop`. Afterwards everything in hand is settled, or the grace period is over.
-    ///
-    /// `observe` receives the statuses whenever the set of pillows changes.
-    ///
-    /// # Errors
-    /// None of a pillow: those show in its state.
-    pub async fn run(
-        mut self,
-        stop: CancellationToken,
-        observe: watch::Sender<Vec<(PillowName, Arc<Status>)>>,
-    ) -> HostEnd {
+    /// Runs until `stop`, or as long as the options say. Afterwards everything in hand is settled, or the grace period
+    /// is over. What goes wrong with one pillow shows in its state.
+    pub async fn run(mut self, stop: CancellationToken, observe: Observer) -> HostEnd {
         let mut beats = interval(BEAT_EVERY);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        self.reconcile();
-        let mut end = HostEnd::Done;
-        loop {
+        self.look();
+        let end = loop {
             match self.next(&mut beats, &stop).await {
-                Event::Stop | Event::CaughtUp => break,
-                Event::Files => self.reconcile(),
+                Event::Stop | Event::CaughtUp => break HostEnd::Done,
+                Event::Files => self.look(),
+                Event::Looked(Ok(seen)) => self.saw(seen),
+                Event::Looked(Err(error)) => {
+                    tracing::error!(%error, "a look at the disk failed, a defect of the host");
+                    self.looked();
+                }
                 Event::Beat => {
-                    self.beat().await;
-                    if let Some(ended) = self.ended_pillows() {
-                        end = HostEnd::PillowEnded(ended);
-                        break;
+                    if let Some(end) = self.beat().await {
+                        break end;
                     }
+                    // What failed for a passing reason is due again at some time.
+                    self.follow();
                 }
-                Event::Built(Ok(built)) => {
-                    self.take_over(built).await;
-                    observe.send_replace(self.statuses());
-                    // What changed while it was being built is planned now.
-                    self.reconcile();
-                }
-                Event::Built(Err(error)) => tracing::error!(%error, "a build died"),
-                Event::Ended(Ok(name)) => {
-                    if self.running.get(&name).is_some_and(|running| running.handle.stop.is_cancelled()) {
-                        self.running.remove(&name);
+                Event::Pillow(report) => {
+                    if let Some(seen) = &self.seen {
+                        self.pillows.take(*report, seen);
                     }
+                    self.follow();
                     observe.send_replace(self.statuses());
-                    self.reconcile();
                 }
-                Event::Ended(Err(error)) => tracing::error!(%error, "a pillow died"),
             }
-        }
+        };
         self.shut_down(end).await
     }
 
+    /// Waits for what happens next. Cancel-safe as a whole: every branch is.
     async fn next(&mut self, beats: &mut Interval, stop: &CancellationToken) -> Event {
-        let waits_for_end = self.options.until_caught_up && self.builds.is_empty() && self.unstarted.is_empty();
-        let caught_up = self.running.values().map(|running| running.handle.status.caught_up()).collect();
+        let is_settled = self.looks.is_empty() && self.seen.as_ref().is_some_and(|seen| self.pillows.is_settled(seen));
+        let waits_for_end = self.options.until == Until::CaughtUp && is_settled && self.pillows.stuck().is_empty();
+        let caught_up = self.statuses().iter().map(|(_, status)| status.caught_up()).collect();
         tokio::select! {
             biased;
             () = stop.cancelled() => Event::Stop,
-            Some(built) = self.builds.join_next() => Event::Built(built),
-            Some(ended) = self.pillows.join_next() => Event::Ended(ended),
+            report = self.pillows.next() => Event::Pillow(Box::new(report)),
+            Some(seen) = self.looks.join_next() => Event::Looked(seen),
             _ = beats.tick() => Event::Beat,
             () = self.watch.changed() => Event::Files,
             () = all_true(caught_up), if waits_for_end => Event::CaughtUp,
         }
     }
 
-    /// Plans from what runs to what is on disk, and begins each step. Steps that take time go on beside.
-    fn reconcile(&mut self) {
-        let texts = scan::texts(&self.options.settings, &self.options.pipelines);
-        let loaded = load::load(&self.options.settings, &texts);
-        for problem in &loaded.problems {
-            self.say_once(problem.to_string());
-        }
-        if self.settings_text != texts.settings {
-            self.settings_text.clone_from(&texts.settings);
-            if loaded.settings.as_ref().is_some_and(|settings| *settings != self.settings) {
-                self.say_once("changed settings take effect when the host starts again".to_owned());
-            }
-        }
-        let broken: BTreeSet<PathBuf> = loaded.broken.iter().map(|broken| broken.file.clone()).collect();
-        let mut wanted = BTreeMap::new();
-        let mut manifests = BTreeMap::new();
-        for manifest in loaded.manifests {
-            let name = manifest.name().clone();
-            if !self.options.only.is_empty() && !self.options.only.iter().any(|only| only == name.as_str()) {
-                continue;
-            }
-            wanted.insert(name.clone(), self.shape(&manifest));
-            manifests.insert(name, manifest);
-        }
-        let mut files = self.files(&texts, manifests.values());
-        files.extend(loaded.files);
-        self.watch.follow(files.iter().map(PathBuf::as_path));
-
-        let running = self.running.iter().map(|(name, running)| (name.clone(), running.shape.clone())).collect();
-        for action in plan(&running, &wanted, &broken, &self.tried) {
-            match action {
-                Action::Stop(name) => self.stop_pillow(&name),
-                Action::Start(name) | Action::Swap(name) => self.begin(&name, &manifests, &wanted, false),
-                Action::Restart(name) => self.begin(&name, &manifests, &wanted, true),
-            }
-        }
-        self.unstarted.retain(|name, _| wanted.contains_key(name));
-    }
-
-    /// Builds a generation beside whatever runs.
-    fn begin(
-        &mut self,
-        name: &PillowName,
-        manifests: &BTreeMap<PillowName, Manifest>,
-        wanted: &BTreeMap<PillowName, Shape>,
-        restart: bool,
-    ) {
-        // One build per pillow at a time; the next plan follows when it is done.
-        if !self.building.insert(name.clone()) {
+    /// Begins to look at the disk, beside everything else: a network file system may take its time.
+    fn look(&mut self) {
+        if !self.looks.is_empty() {
+            self.look_again = true;
             return;
         }
-        let (manifest, shape) = (manifests[name].clone(), wanted[name].clone());
-        let number = self.running.get(name).map_or(1, |running| running.handle.generations.borrow().number + 1);
-        let resources = Arc::clone(&self.resources);
-        tracing::info!(pillow = %name, generation = number, "building");
-        self.builds.spawn(async move {
-            let result = build(&manifest, number, &resources).await;
-            Built { manifest, shape, restart, result }
-        });
+        let disk = Arc::clone(&self.disk);
+        self.looks.spawn_blocking(move || disk.lock().unwrap_or_else(PoisonError::into_inner).look());
     }
 
-    /// A generation is ready, or not.
-    async fn take_over(&mut self, built: Built) {
-        let name = built.manifest.name().clone();
-        self.building.remove(&name);
-        let now = Clock::System.now();
-        let generation = match built.result {
-            Ok(generation) => Arc::new(generation),
-            Err(error) => {
-                let reason = chain(&error);
-                tracing::error!(pillow = %name, error = reason, kept = self.running.contains_key(&name), "not taken over");
-                if !matches!(error, BuildError::Resources(_)) {
-                    self.tried.insert(name.clone(), built.shape);
-                }
-                match self.running.get_mut(&name) {
-                    Some(running) => running.last_swap = LastSwap::Failed(now, reason),
-                    None => {
-                        self.unstarted.insert(name, reason);
-                    }
-                }
-                return;
-            }
-        };
-        self.tried.remove(&name);
-        self.unstarted.remove(&name);
-        match self.running.get_mut(&name) {
-            Some(running) if !built.restart => {
-                tracing::info!(pillow = %name, generation = ?generation, "takes over");
-                running.handle.generations.send_replace(generation);
-                running.shape = built.shape;
-                running.last_swap = LastSwap::Done(now);
-            }
-            Some(running) => {
-                // The new one is proven; now the old one settles what it has and makes room. When it has ended, the
-                // next plan finds no such pillow running and starts it.
-                tracing::info!(pillow = %name, "restarts");
-                running.handle.stop.cancel();
-            }
-            None => self.start_pillow(&built.manifest, built.shape, generation).await,
+    fn looked(&mut self) {
+        if std::mem::take(&mut self.look_again) {
+            self.look();
         }
     }
 
-    async fn start_pillow(&mut self, manifest: &Manifest, shape: Shape, generation: Arc<Generation>) {
-        let name = manifest.name().clone();
-        let pillow = match self.resources.pillow(manifest).await {
-            Ok(pillow) => pillow,
-            Err(outage) => {
-                self.unstarted.insert(name, chain(&outage));
-                return;
+    /// Says what is wrong, once, and follows what was seen.
+    fn saw(&mut self, seen: Seen) {
+        for problem in seen.problems.difference(&self.said) {
+            tracing::error!(problem, "not usable");
+        }
+        let mut saying = seen.problems.clone();
+        if let Some(changed) = &seen.changed_settings {
+            let note = format!("changed settings: {changed}");
+            if !self.said.contains(&note) {
+                tracing::warn!(changed, "changed settings take effect when the host starts again");
             }
-        };
-        let paused = match self.resources.checkpoints.is_paused(&name).await {
-            Ok(paused) => paused || manifest.pillow().paused,
-            Err(outage) => {
-                self.unstarted.insert(name, chain(&outage));
-                return;
-            }
-        };
-        tracing::info!(pillow = %name, generation = ?generation, paused, "starts");
-        let (handle, supervisor) = supervise(pillow, generation, paused, self.stop_pillows.child_token());
-        self.running.insert(name.clone(), Running { shape, handle, last_swap: LastSwap::None });
-        self.pillows.spawn(async move {
-            supervisor.run().await;
-            name
-        });
+            saying.insert(note);
+        }
+        self.said = saying;
+        self.watch.follow(&seen.files, &self.options.pipelines);
+        self.seen = Some(seen);
+        self.follow();
+        self.looked();
     }
 
-    fn stop_pillow(&mut self, name: &PillowName) {
-        if let Some(running) = self.running.get(name)
-            && !running.handle.stop.is_cancelled()
-        {
-            tracing::info!(pillow = %name, "stops: its manifest is gone");
-            running.handle.stop.cancel();
+    fn follow(&mut self) {
+        if let Some(seen) = &self.seen {
+            self.pillows.follow(seen);
         }
     }
 
-    /// What the pillow is made of, in two numbers.
-    fn shape(&mut self, manifest: &Manifest) -> Shape {
-        let pillow = manifest.pillow();
-        let mut processors = DefaultHasher::new();
-        manifest.fingerprint().hash(&mut processors);
-        for entry in &pillow.processors {
-            match self.modules.digest(&entry.module) {
-                Ok(digest) => digest.hash(&mut processors),
-                // A module that is not there is a state of its own: the build says so, and is tried when it appears.
-                Err(error) => error.kind().hash(&mut processors),
-            }
-        }
-        Shape { file: manifest.file().to_path_buf(), pillow: pillow.clone(), processors: processors.finish() }
-    }
-
-    /// Every file that matters.
-    fn files<'a>(&self, texts: &scan::Texts, manifests: impl Iterator<Item = &'a Manifest>) -> Vec<PathBuf> {
-        // A name in the folder stands for the folder, which is watched also when it is empty.
-        let mut files = vec![self.options.settings.clone(), self.options.pipelines.join("any.toml")];
-        files.extend(texts.manifests.iter().map(|(file, _)| file.clone()));
-        for manifest in manifests {
-            files.extend(manifest.pillow().processors.iter().map(|entry| entry.module.clone()));
-        }
-        files
-    }
-
-    async fn beat(&mut self) {
-        let now = Clock::System.now();
-        let store = Arc::clone(&self.resources.checkpoints);
-        let pillows: Vec<(&PillowName, &Handle, &LastSwap)> =
-            self.running.iter().map(|(name, running)| (name, &running.handle, &running.last_swap)).collect();
-        self.pulse.beat(&self.id, &store, &pillows, now).await;
-        let failed: Vec<Heartbeat> = self
-            .unstarted
-            .iter()
-            .map(|(name, reason)| Heartbeat {
-                pillow: name.clone(),
-                host: self.id.clone(),
-                at: now,
-                status: serde_json::json!({ "state": "failed", "reason": reason, "since": timestamp_text(now) }),
-            })
-            .collect();
-        if !failed.is_empty()
-            && let Err(outage) = store.beat(&failed).await
-        {
-            tracing::debug!(error = %chain(&outage), "no heartbeat for pillows that did not start");
-        }
-    }
-
-    /// Pillows that will not catch up by themselves, when somebody waits for them.
-    fn ended_pillows(&self) -> Option<Vec<String>> {
-        if !self.options.until_caught_up || !self.builds.is_empty() {
+    /// One beat; how it ends, if it ends by what it found.
+    async fn beat(&mut self) -> Option<HostEnd> {
+        let store = Arc::clone(self.resources.checkpoints());
+        let due = self.pulse.beat(&self.id, &store, &self.pillows, Clock::System.now()).await;
+        let is_settled = self.looks.is_empty() && self.seen.as_ref().is_some_and(|seen| self.pillows.is_settled(seen));
+        if self.options.until == Until::Stopped || !is_settled {
             return None;
         }
-        let mut ended: Vec<String> =
-            self.unstarted.iter().map(|(name, reason)| format!("{name} did not start: {reason}")).collect();
-        for (name, running) in &self.running {
-            match running.handle.status.snapshot().state {
-                State::Halted { causes } => ended.push(format!("{name} halted: {}", causes.join("; "))),
-                State::Failed { reason } => ended.push(format!("{name} failed: {reason}")),
-                State::Paused => ended.push(format!("{name} is paused")),
-                State::Starting | State::Running | State::Waiting { .. } | State::Stopped => {}
+        let stuck = self.pillows.stuck();
+        if !stuck.is_empty() {
+            return Some(HostEnd::PillowEnded(stuck));
+        }
+        if self.options.until == Until::Retried { self.retried(due?) } else { None }
+    }
+
+    /// Whether all retries were tried: none is due, but for those that nobody can try.
+    fn retried(&mut self, due: Due) -> Option<HostEnd> {
+        if due.numbers == due.orphans {
+            return Some(HostEnd::Done);
+        }
+        let now = Instant::now();
+        match &self.due {
+            // A store that is down, or a partition that is gone: nobody waits for ever.
+            Some((before, since)) if *before == due => (now - *since > self.grace_period)
+                .then(|| HostEnd::PillowEnded(vec![format!("no retry came to an end within {:?}", self.grace_period)])),
+            _ => {
+                self.due = Some((due, now));
+                None
             }
         }
-        (!ended.is_empty()).then_some(ended)
     }
 
     async fn shut_down(mut self, end: HostEnd) -> HostEnd {
-        self.builds.shutdown().await;
-        self.stop_pillows.cancel();
-        let grace = self.settings.limits().grace_period;
-        let drained = timeout(grace, async { while self.pillows.join_next().await.is_some() {} }).await;
-        // A last word, so that `status` shows the end; then the host is gone.
-        self.beat().await;
-        if let Err(outage) = self.resources.checkpoints.leave(&self.id).await {
+        self.pillows.shut_down().await;
+        let until = Instant::now() + self.grace_period;
+        let mut beats = interval(BEAT_EVERY);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut overdue = false;
+        while let (Some(seen), false) = (&self.seen, self.pillows.running().is_empty()) {
+            tokio::select! {
+                biased;
+                report = self.pillows.next() => self.pillows.take(report, seen),
+                () = sleep_until(until) => {
+                    overdue = true;
+                    break;
+                }
+                // It owns its partitions until the end, and others must know.
+                _ = beats.tick() => drop(self.beat().await),
+            }
+        }
+        if let Err(outage) = self.resources.checkpoints().leave(&self.id).await {
             tracing::warn!(error = %chain(&outage), "could not take the heartbeats back");
         }
-        if drained.is_err() {
+        if overdue {
+            let grace = self.grace_period;
             tracing::warn!(?grace, "not everything settled in time; the next start goes on from the checkpoints");
             return HostEnd::Overdue;
         }
         end
-    }
-
-    /// Logs a problem when it is new, not at every look.
-    fn say_once(&mut self, problem: String) {
-        if self.said.insert(problem.clone()) {
-            tracing::error!(problem, "not usable");
-        }
     }
 }
 
@@ -427,12 +295,13 @@ impl Host {
 async fn all_true(mut flags: Vec<watch::Receiver<bool>>) {
     loop {
         for flag in &mut flags {
-            // A pillow that is gone has nothing left to wait for.
-            drop(flag.wait_for(|set| *set).await);
+            if flag.wait_for(|set| *set).await.is_err() {
+                // The pillow is gone; whoever waits asks again with those that are there.
+                return std::future::pending().await;
+            }
         }
         if flags.iter().all(|flag| *flag.borrow()) {
             return;
         }
-        tokio::task::yield_now().await;
     }
 }

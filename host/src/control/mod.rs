@@ -8,12 +8,16 @@
 //! `assemble.rs` is the only file of the host that names every adapter.
 
 mod assemble;
+mod disk;
 mod environment;
 mod heartbeat;
 mod host;
 mod load;
+mod modules;
+mod pillows;
 mod plan;
 mod scan;
+mod settings_change;
 mod supervise;
 mod swap;
 mod watch;
@@ -23,7 +27,7 @@ use std::path::PathBuf;
 use crate::model::Outage;
 
 pub use assemble::{Resources, search_folder};
-pub use host::{Host, HostEnd, Options};
+pub use host::{Host, HostEnd, Observer, Options, Until};
 pub use load::load_files;
 pub use swap::check_modules;
 

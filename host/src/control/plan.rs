@@ -6,15 +6,26 @@ use std::path::PathBuf;
 use crate::manifest::Pillow;
 use crate::model::PillowName;
 
-/// What a pillow is made of, as far as it decides between swapping and restarting.
+use super::modules::Found;
+
+/// What a pillow is made of: two that are equal need no step from one to the other.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Shape {
-    /// The file that declares it.
-    pub(super) file: PathBuf,
     /// What is declared. A change beyond the processors restarts.
     pub(super) pillow: Pillow,
-    /// The declaration with the digests of its modules. A change swaps.
-    pub(super) processors: u64,
+    /// The modules of its processors, in their order. A change swaps.
+    pub(super) modules: Vec<Found>,
+}
+
+/// Pillows that go on as they are although they are not among the wanted, because their files cannot be read now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    /// The folder of the manifests cannot be read: nothing is known of any.
+    pub(super) all: bool,
+    /// Manifests with problems, and those that cannot be opened.
+    pub(super) files: BTreeSet<PathBuf>,
+    /// The names that they give, where that can be made out.
+    pub(super) names: BTreeSet<PillowName>,
 }
 
 /// One step.
@@ -30,32 +41,39 @@ pub(super) enum Action {
     Swap(PillowName),
 }
 
-/// The steps from `running` to `wanted`. A pillow whose file cannot be read as a manifest now (`broken`) goes on as
-/// it is; `tried` are shapes that failed before, which are not tried again until they change.
+/// The steps from `running`, by name with the file that declared it, to `wanted`. `refused` are shapes that failed
+/// before, which are not tried again until they change.
 pub(super) fn plan(
-    running: &BTreeMap<PillowName, Shape>,
+    running: &BTreeMap<PillowName, (PathBuf, Shape)>,
     wanted: &BTreeMap<PillowName, Shape>,
-    broken: &BTreeSet<PathBuf>,
-    tried: &BTreeMap<PillowName, Shape>,
+    held: &Held,
+    refused: &BTreeMap<PillowName, Shape>,
 ) -> Vec<Action> {
     let mut actions = Vec::new();
-    for (name, shape) in running {
-        if !wanted.contains_key(name) && !broken.contains(&shape.file) {
+    for (name, (file, _)) in running {
+        if !wanted.contains_key(name) && !held.holds(name, file) {
             actions.push(Action::Stop(name.clone()));
         }
     }
     for (name, shape) in wanted {
-        if tried.get(name) == Some(shape) {
+        if refused.get(name) == Some(shape) {
             continue;
         }
-        match running.get(name) {
+        match running.get(name).map(|(_, current)| current) {
             None => actions.push(Action::Start(name.clone())),
             Some(current) if !current.pillow.can_swap_to(&shape.pillow) => actions.push(Action::Restart(name.clone())),
-            Some(current) if current.processors != shape.processors => actions.push(Action::Swap(name.clone())),
+            Some(current) if current != shape => actions.push(Action::Swap(name.clone())),
             Some(_) => {}
         }
     }
     actions
+}
+
+impl Held {
+    /// Whether the pillow of this name, declared in this file when it was last read, goes on.
+    pub(super) fn holds(&self, name: &PillowName, file: &PathBuf) -> bool {
+        self.all || self.files.contains(file) || self.names.contains(name)
+    }
 }
 
 #[cfg(test)]
@@ -65,7 +83,7 @@ mod tests {
     use super::*;
     use crate::feed::{Limits, Start};
     use crate::manifest::{Batches, DocumentsUse, Failures, FeedUse};
-    use crate::model::Collapse;
+    use crate::model::{Collapse, Digest};
 
     /// A pillow that reads `topic`.
     fn pillow(topic: &str) -> Pillow {
@@ -84,23 +102,32 @@ mod tests {
         }
     }
 
+    /// `NAME=TOPIC/MODULE`, the module as one number.
     fn shapes(text: &str) -> BTreeMap<PillowName, Shape> {
         let shape = |word: &str| {
             let (name, numbers) = word.split_once('=').unwrap();
-            let (frame, processors) = numbers.split_once('/').unwrap();
-            let shape = Shape {
-                file: PathBuf::from(format!("{name}.toml")),
-                pillow: pillow(frame),
-                processors: processors.parse().unwrap(),
-            };
-            (PillowName::new(name), shape)
+            let (topic, module) = numbers.split_once('/').unwrap();
+            let modules = vec![Ok(Digest([module.parse().unwrap(); 32]))];
+            (PillowName::new(name), Shape { pillow: pillow(topic), modules })
         };
         text.split_whitespace().map(shape).collect()
     }
 
-    fn check(running: &str, wanted: &str, broken: &str, tried: &str, expected: &str) {
-        let broken = broken.split_whitespace().map(PathBuf::from).collect();
-        let actions = plan(&shapes(running), &shapes(wanted), &broken, &shapes(tried));
+    /// `held` are words: a file, `name:NAME` or `all`.
+    fn check(running: &str, wanted: &str, held: &str, refused: &str, expected: &str) {
+        let running = shapes(running).into_iter().map(|(name, shape)| {
+            let file = PathBuf::from(format!("{name}.toml"));
+            (name, (file, shape))
+        });
+        let mut all = Held::default();
+        for word in held.split_whitespace() {
+            match word.strip_prefix("name:") {
+                Some(name) => drop(all.names.insert(PillowName::new(name))),
+                None if word == "all" => all.all = true,
+                None => drop(all.files.insert(word.into())),
+            }
+        }
+        let actions = plan(&running.collect(), &shapes(wanted), &all, &shapes(refused));
         let text: Vec<String> = actions
             .iter()
             .map(|action| match action {
@@ -121,6 +148,12 @@ mod tests {
     #[test]
     fn a_deleted_file_stops_its_pillow_and_a_broken_one_does_not() {
         check("a=1/1 b=1/1", "", "a.toml", "", "stop b");
+        check("a=1/1 b=1/1", "", "name:b", "", "stop a");
+    }
+
+    #[test]
+    fn nothing_stops_while_the_folder_cannot_be_read() {
+        check("a=1/1 b=1/1", "", "all", "", "");
     }
 
     #[test]

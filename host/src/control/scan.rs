@@ -1,13 +1,6 @@
-//! Reads what is on disk: settings, manifests, modules. A value, so that planning stays pure.
+//! Reads the texts that are on disk: settings and manifests.
 
-use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
-
-use sha2::{Digest as _, Sha256};
-
-use crate::model::Digest;
 
 /// Texts as they were read. Whoever cannot be read is in `unreadable` with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -36,9 +29,7 @@ pub(crate) fn texts(settings: &Path, pipelines: &Path) -> Texts {
     };
     let mut files: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
-        // Editors write beside the file, with a leading dot.
-        .filter(|path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')))
+        .filter(|path| is_manifest(path))
         .filter(|path| path.canonicalize().ok() != settings.canonicalize().ok())
         .collect();
     files.sort();
@@ -53,34 +44,8 @@ pub(crate) fn texts(settings: &Path, pipelines: &Path) -> Texts {
     texts
 }
 
-/// Digests of modules; a file is read again only when its metadata changed.
-#[derive(Debug, Default)]
-pub(super) struct Modules {
-    known: BTreeMap<PathBuf, (Stamp, Digest)>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    modified: Option<SystemTime>,
-    length: u64,
-    inode: u64,
-}
-
-impl Modules {
-    /// The digest of the module.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub(super) fn digest(&mut self, path: &Path) -> std::io::Result<Digest> {
-        let metadata = std::fs::metadata(path)?;
-        let stamp = Stamp { modified: metadata.modified().ok(), length: metadata.len(), inode: metadata.ino() };
-        if let Some((known, digest)) = self.known.get(path)
-            && *known == stamp
-        {
-            return Ok(*digest);
-        }
-        let digest = Digest(Sha256::digest(std::fs::read(path)?).into());
-        self.known.insert(path.to_path_buf(), (stamp, digest));
-        Ok(digest)
-    }
+/// Whether a file is a manifest by its name. Editors write beside the file, with a leading dot.
+pub(super) fn is_manifest(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "toml")
+        && !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }

@@ -8,11 +8,13 @@ use serde_json::{Value, json};
 
 use crate::manifest::{Manifest, Processor as ProcessorEntry, Settings};
 use crate::model::{Outage, chain, timestamp_text};
-use crate::pipeline::{Generation, LookupStores, Stage};
+use crate::pipeline::{Generation, LookupStores, Pillow, Stage};
 use crate::processor::{Processor, StartError, wasm};
 use crate::sink::{PrepareError, Sink};
 
 use super::assemble::Resources;
+use super::modules;
+use super::plan::Shape;
 
 /// What came of the latest attempt to change a pillow's processors.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +26,32 @@ pub(super) enum LastSwap {
     Done(Timestamp),
     /// The running one was kept, and why.
     Failed(Timestamp, String),
+}
+
+/// A generation on its way, or why there is none.
+pub(super) struct Built {
+    /// What it was made from.
+    pub(super) manifest: Manifest,
+    /// The same with the modules as they were read: a file may change between the look and the build.
+    pub(super) shape: Shape,
+    /// The generation.
+    pub(super) result: Result<Ready, BuildError>,
+}
+
+/// A generation that can take over.
+pub(super) struct Ready {
+    pub(super) generation: Arc<Generation>,
+    /// What it runs in; none for a swap, which goes on in what is there.
+    pub(super) frame: Option<Box<Pillow>>,
+}
+
+/// How much is to be built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// The processors.
+    Processors,
+    /// The processors and all that they run in.
+    Everything,
 }
 
 /// Why a generation cannot take over. Whatever ran before still does.
@@ -79,6 +107,13 @@ pub(super) enum BuildError {
     Loader(String),
 }
 
+impl BuildError {
+    /// Whether the same files may do later, because something beside them was in the way.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Self::Resources(_) | Self::Loader(_) | Self::Refused { source: PrepareError::Outage(_), .. })
+    }
+}
+
 impl LastSwap {
     pub(super) fn to_json(&self) -> Value {
         match self {
@@ -89,23 +124,57 @@ impl LastSwap {
     }
 }
 
-/// Loads and configures the manifest's processors, checks them against the sinks, and makes their tables and
-/// indices: first all are loaded, then all sinks are prepared, so a module that does not start changes nothing.
-pub(super) async fn build(manifest: &Manifest, number: u64, resources: &Resources) -> Result<Generation, BuildError> {
+/// Loads and configures the manifest's processors, checks them against the sinks, and makes their tables and indices:
+/// the sinks come last, so a module that does not start or does not fit changes nothing.
+pub(super) async fn build(manifest: Manifest, number: u64, scope: Scope, resources: &Resources) -> Built {
+    let contents = read(&manifest).await;
+    let found = |content: &std::io::Result<Vec<u8>>| match content {
+        Ok(bytes) => Ok(modules::digest(bytes)),
+        Err(error) => Err(error.kind()),
+    };
+    let shape = Shape { pillow: manifest.pillow().clone(), modules: contents.iter().map(found).collect() };
+    let result = make(&manifest, contents, number, scope, resources).await;
+    Built { manifest, shape, result }
+}
+
+async fn make(
+    manifest: &Manifest,
+    contents: Vec<std::io::Result<Vec<u8>>>,
+    number: u64,
+    scope: Scope,
+    resources: &Resources,
+) -> Result<Ready, BuildError> {
     let mut loaded = Vec::new();
-    for entry in &manifest.pillow().processors {
-        loaded.push((entry, load(manifest, entry, resources).await?));
+    for (entry, content) in manifest.pillow().processors.iter().zip(contents) {
+        // What could not be read is read again there, where the error is told with the file's name.
+        let processor = load(manifest, entry, content.ok(), resources).await?;
+        bind(entry, processor.as_ref())?;
+        loaded.push((entry, processor));
     }
+    let frame = match scope {
+        Scope::Processors => None,
+        Scope::Everything => Some(Box::new(resources.pillow(manifest).await.map_err(BuildError::Resources)?)),
+    };
     let mut stages = Vec::new();
     for (entry, processor) in loaded {
         stages.push(prepare(entry, processor, resources).await?);
     }
-    Ok(Generation { number, stages })
+    Ok(Ready { generation: Arc::new(Generation { number, stages }), frame })
+}
+
+/// The content of the manifest's modules, in their order.
+async fn read(manifest: &Manifest) -> Vec<std::io::Result<Vec<u8>>> {
+    let mut contents = Vec::new();
+    for entry in &manifest.pillow().processors {
+        contents.push(tokio::fs::read(&entry.module).await);
+    }
+    contents
 }
 
 async fn load(
     manifest: &Manifest,
     entry: &ProcessorEntry,
+    content: Option<Vec<u8>>,
     resources: &Resources,
 ) -> Result<Arc<dyn Processor>, BuildError> {
     let path = entry.module.clone();
@@ -115,7 +184,7 @@ async fn load(
     let limits = resources.limits.clone();
     let (engine, cache) = (resources.engine.clone(), resources.cache.clone());
     let loaded = tokio::task::spawn_blocking(move || {
-        let source = wasm::Source { path: &path, bytes: None, names, grants, config, limits };
+        let source = wasm::Source { path: &path, bytes: content.as_deref(), names, grants, config, limits };
         wasm::load(&engine, source, Some(&cache))
     })
     .await;
@@ -153,7 +222,6 @@ async fn prepare(
     processor: Arc<dyn Processor>,
     resources: &Resources,
 ) -> Result<Stage, BuildError> {
-    bind(entry, processor.as_ref())?;
     let name = entry.name.to_string();
     let description = processor.description();
     let table_sink = sink(resources, entry.tables.as_deref(), description.tables.is_empty()).await?;
@@ -195,7 +263,7 @@ pub async fn check_modules(settings: &Settings, manifests: &[Manifest]) -> Resul
     let mut problems = Vec::new();
     for manifest in manifests {
         for entry in &manifest.pillow().processors {
-            let checked = match load(manifest, entry, &resources).await {
+            let checked = match load(manifest, entry, None, &resources).await {
                 Ok(processor) => bind(entry, processor.as_ref()),
                 Err(error) => Err(error),
             };

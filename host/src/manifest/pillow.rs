@@ -151,10 +151,10 @@ impl PartialEq for Manifest {
 }
 
 impl Pillow {
-    /// Whether `other` differs in nothing but its processors and when it halts, so that running batches may go on
-    /// beside it: a swap does, where a changed feed or store needs a restart.
+    /// Whether `other` differs in nothing but its processors, so that running batches may go on beside it: a swap does,
+    /// where a changed feed, store or bound needs a restart.
     pub fn can_swap_to(&self, other: &Self) -> bool {
-        let as_here = Self { processors: self.processors.clone(), failures: self.failures, ..other.clone() };
+        let as_here = Self { processors: self.processors.clone(), ..other.clone() };
         *self == as_here
     }
 

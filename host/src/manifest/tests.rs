@@ -147,7 +147,7 @@ fn a_swap_is_enough_where_only_processors_differ() {
         assert_eq!(swaps, expected, "{to}");
     };
     check("rows.wasm", "columns.wasm", true);
-    check("[feed]", "[failures]\nhalt-above = 1\n[feed]", true);
+    check("[feed]", "[failures]\nhalt-above = 1\n[feed]", false);
     check("[\"case\"]", "[\"form\"]", false);
     check("[feed]", "[batch]\ncount = 1\n[feed]", false);
 }
