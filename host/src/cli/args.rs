@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+
+use crate::model::{Partition, Position};
 
 /// Change feeds to search indices and tables, through WASM processors that are swapped live.
 #[derive(Debug, Parser)]
@@ -25,7 +28,7 @@ pub(crate) struct Arguments {
 const EXIT_CODES: &str = "Exit codes:
   0  done
   1  could not be done: a server, a file, or what was asked for is not there
-  2  wrong input: a flag, the settings, a manifest
+  2  wrong input: a flag, a query, the settings, a manifest
   3  a pillow halted or failed while `run --until-caught-up` waited for it";
 
 /// The commands.
@@ -111,9 +114,11 @@ pub(crate) enum CheckpointCommand {
         /// The pillow.
         pillow: String,
         /// `TOPIC:PARTITION`.
-        partition: String,
+        #[arg(value_parser = parse_partition)]
+        partition: Partition,
         /// The next position to read.
-        position: String,
+        #[arg(value_parser = parse_position)]
+        position: Position,
         /// The log it belongs to, when it is not the one of the stored checkpoint.
         #[arg(long)]
         incarnation: Option<String>,
@@ -186,4 +191,20 @@ pub(crate) enum ProcessorCommand {
         #[arg(long, default_value = "input")]
         topic: String,
     },
+}
+
+fn parse_partition(text: &str) -> anyhow::Result<Partition> {
+    let (topic, number) = text.rsplit_once(':').context("a partition is written TOPIC:NUMBER, such as form-sql:0")?;
+    let number = number.parse().with_context(|| format!("`{number}` is no number of a partition"))?;
+    Ok(Partition::new(topic, number))
+}
+
+/// Positions are printed as one or two numbers; a feed with tokens of its own resumes only from its own.
+fn parse_position(text: &str) -> anyhow::Result<Position> {
+    let number = |text: &str| text.parse::<u64>().with_context(|| format!("`{text}` is no number from 0 on"));
+    let order = match text.split_once(':') {
+        Some((first, second)) => [number(first)?, number(second)?],
+        None => [number(text)?, 0],
+    };
+    Ok(Position { order, token: None })
 }

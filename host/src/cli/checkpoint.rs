@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use serde_json::json;
 
 use crate::checkpoint::{Move, StoredCheckpoint};
-use crate::model::{Checkpoint, Clock, Partition, PillowName, Position, timestamp_text};
+use crate::model::{Checkpoint, Clock, PillowName, timestamp_text};
 
 use super::args::{Arguments, CheckpointCommand};
 use super::context::Context;
@@ -37,9 +36,14 @@ pub(crate) async fn run(arguments: &Arguments, command: &CheckpointCommand) -> a
         }
         CheckpointCommand::Set { pillow, partition, position, incarnation, why } => {
             let name = PillowName::new(pillow);
-            let partition = parse_partition(partition)?;
             let stored = context.checkpoints.checkpoints(Some(&name)).await?;
-            let known = stored.iter().find(|stored| stored.partition == partition);
+            // A pillow whose manifest is gone still has its checkpoints.
+            let is_declared = context.manifests.iter().any(|manifest| *manifest.name() == name);
+            anyhow::ensure!(
+                is_declared || !stored.is_empty(),
+                "there is no pillow `{pillow}`: `pillowtop status` lists them"
+            );
+            let known = stored.iter().find(|stored| stored.partition == *partition);
             let incarnation = match (incarnation, known.and_then(|stored| stored.checkpoint.as_ref())) {
                 (Some(incarnation), _) => Arc::from(incarnation.as_str()),
                 (None, Some(checkpoint)) => Arc::clone(&checkpoint.incarnation),
@@ -47,13 +51,13 @@ pub(crate) async fn run(arguments: &Arguments, command: &CheckpointCommand) -> a
                     "{partition} has no checkpoint that says which log it belongs to: name it with --incarnation"
                 ),
             };
-            let checkpoint = Checkpoint { incarnation, position: parse_position(position)? };
+            let checkpoint = Checkpoint { incarnation, position: position.clone() };
             let who = std::env::var("USER").unwrap_or_else(|_| "operator".to_owned());
-            context.checkpoints.set(&name, &partition, &checkpoint, &who, why, Clock::System.now()).await?;
+            context.checkpoints.set(&name, partition, &checkpoint, &who, why, Clock::System.now()).await?;
             if arguments.json {
                 say_line(&format!(
                     "{}",
-                    json!({ "pillow": pillow, "partition": partition.to_string(), "position": position })
+                    json!({ "pillow": pillow, "partition": partition.to_string(), "position": position.to_string() })
                 ));
             } else {
                 say_line(&format!("{pillow} reads {partition} from {position} on"));
@@ -117,20 +121,4 @@ fn move_row(step: &Move) -> Vec<String> {
         step.who.clone(),
         step.why.clone(),
     ]
-}
-
-fn parse_partition(text: &str) -> anyhow::Result<Partition> {
-    let (topic, number) = text.rsplit_once(':').context("a partition is written TOPIC:NUMBER, such as form-sql:0")?;
-    let number = number.parse().with_context(|| format!("`{number}` is no partition number"))?;
-    Ok(Partition::new(topic, number))
-}
-
-/// Positions are printed as one or two numbers; a feed with tokens of its own resumes only from its own.
-fn parse_position(text: &str) -> anyhow::Result<Position> {
-    let number = |text: &str| text.parse::<u64>().with_context(|| format!("`{text}` is no position"));
-    let order = match text.split_once(':') {
-        Some((first, second)) => [number(first)?, number(second)?],
-        None => [number(text)?, 0],
-    };
-    Ok(Position { order, token: None })
 }

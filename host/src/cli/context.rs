@@ -10,6 +10,7 @@ use crate::model::Clock;
 use crate::sql::Database;
 
 use super::args::Arguments;
+use super::check;
 
 pub(crate) struct Context {
     pub(crate) settings: Settings,
@@ -21,10 +22,10 @@ impl Context {
     /// Opens it. None when the settings are wrong: their problems have been printed.
     pub(crate) async fn open(arguments: &Arguments) -> anyhow::Result<Option<Self>> {
         let loaded = control::load_files(&arguments.settings, &arguments.pipelines)?;
-        let Some(settings) = loaded.settings else {
-            loaded.problems.iter().for_each(|problem| eprintln!("{problem}"));
-            return Ok(None);
-        };
+        if loaded.settings.is_none() {
+            check::print(arguments, &loaded)?;
+        }
+        let Some(settings) = loaded.settings else { return Ok(None) };
         let Database::Sqlite(sqlite) = Database::open(settings.main().url.reveal()).await?;
         let checkpoints = Arc::new(SqliteStore::open(sqlite, Clock::System).await?);
         Ok(Some(Self { settings, manifests: loaded.manifests, checkpoints }))

@@ -9,7 +9,7 @@ use crate::model::{PillowName, RetryHelps, timestamp_text};
 use super::args::{Arguments, ErrorsCommand, Which};
 use super::context::Context;
 use super::output::{say, say_line};
-use super::{Outcome, table};
+use super::{Outcome, WrongInput, table};
 
 pub(crate) async fn run(arguments: &Arguments, command: &ErrorsCommand) -> anyhow::Result<Outcome> {
     let Some(context) = Context::open(arguments).await? else { return Ok(Outcome::WrongInput) };
@@ -59,8 +59,10 @@ fn demand_choice(which: &Which) -> anyhow::Result<()> {
         || which.pillow.is_some()
         || which.processor.is_some()
         || which.document.is_some();
-    anyhow::ensure!(chosen, "say which: a number, --pillow, --processor, --document, or --all");
-    Ok(())
+    if chosen {
+        return Ok(());
+    }
+    Err(WrongInput("say which: a number, --pillow, --processor, --document, or --all").into())
 }
 
 fn filter(which: &Which) -> ParkedFilter {

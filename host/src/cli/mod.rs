@@ -19,9 +19,11 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::sink::search::ReadError;
+
 use args::{Arguments, Command};
 
-/// Wrong input: a flag, the settings, a manifest. Clap uses the same.
+/// Wrong input: a flag, a query, the settings, a manifest. Clap uses the same.
 const WRONG_INPUT: u8 = 2;
 /// A pillow halted or failed while it was waited for.
 const PILLOW_ENDED: u8 = 3;
@@ -37,6 +39,11 @@ pub(crate) enum Outcome {
     /// A second signal came while the first was being followed.
     Aborted,
 }
+
+/// Flags that do not go together, where clap cannot tell.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct WrongInput(&'static str);
 
 /// Runs the program with its arguments; errors are printed with all their causes.
 pub fn main() -> ExitCode {
@@ -58,7 +65,9 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Aborted) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {}", crate::model::chain(error.as_ref()));
-            ExitCode::FAILURE
+            let is_wrong_input =
+                error.is::<WrongInput>() || matches!(error.downcast_ref(), Some(ReadError::Query { .. }));
+            if is_wrong_input { ExitCode::from(WRONG_INPUT) } else { ExitCode::FAILURE }
         }
     }
 }

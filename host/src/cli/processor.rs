@@ -9,8 +9,8 @@ use bytes::Bytes;
 use serde_json::{Value as Json, json};
 
 use crate::model::{
-    Change, Clock, Document, DocumentKey, Item, Outcome as Answer, PillowName, Position, ProcessorName, RowOp, Value,
-    Write,
+    Change, Clock, Condition, Document, DocumentKey, Item, Outcome as Answer, PillowName, Position, ProcessorName,
+    RowOp, Value, Write,
 };
 use crate::pipeline::LookupStores;
 use crate::processor::wasm::{self, Kind};
@@ -158,7 +158,14 @@ fn write_json(write: &Write) -> Json {
         }
         Write::Rows { table, op: RowOp::Upsert { row, when } } => {
             let row: Json = row.iter().map(value_json).collect();
-            json!({ "upsert-row": table, "row": row, "when": format!("{when:?}") })
+            let when = match when {
+                Condition::Always => json!("always"),
+                Condition::Newer(column) => json!({ "newer": column }),
+                Condition::Interval { column, seconds, or_differs } => {
+                    json!({ "interval": { "column": column, "seconds": seconds, "or-differs": or_differs } })
+                }
+            };
+            json!({ "upsert-row": table, "row": row, "when": when })
         }
         Write::Publish(publish) => {
             let text = |bytes: &Option<Bytes>| bytes.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());

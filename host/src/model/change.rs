@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::{DocumentKey, Position};
 
@@ -32,7 +33,7 @@ pub struct Change {
     pub attempts: u32,
     /// When the message was published; what lag is measured by.
     pub published_at: Option<Timestamp>,
-    /// The document itself, where the message carries it.
+    /// The document itself, where the message carries it: its field `document`.
     pub inline: Option<Bytes>,
 }
 
@@ -107,6 +108,8 @@ struct Message<'a> {
     attempts: Option<u32>,
     #[serde(borrow, default)]
     associated_document_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    document: Option<&'a RawValue>,
 }
 
 impl Change {
@@ -149,7 +152,7 @@ impl Change {
             attempts: message.attempts.unwrap_or(0),
             // Lag is worth less than the change: a time that cannot be read is no reason to park it.
             published_at: message.publish_timestamp.as_deref().or(beside.published_at).and_then(parse_time),
-            inline: None,
+            inline: message.document.map(|document| Bytes::copy_from_slice(document.get().as_bytes())),
         })
     }
 
@@ -215,6 +218,20 @@ mod tests {
     fn an_old_message_names_its_source_in_the_type() {
         let change = decode(r#"{"document_id":"a","data_source_type":"form-sql"}"#);
         assert_eq!(change.unwrap().key.source.as_ref(), "form-sql");
+    }
+
+    #[test]
+    fn a_document_in_the_message_is_kept_as_it_stands() {
+        let inline = |document: &str| {
+            let message = format!(r#"{{"document_id":"a","data_source_name":"x"{document}}}"#);
+            decode(&message).unwrap().inline.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
+        };
+        assert_eq!(
+            inline(r#","document":{"n": 1.50, "n": "\u00e4"}"#).as_deref(),
+            Some(r#"{"n": 1.50, "n": "\u00e4"}"#)
+        );
+        assert_eq!(inline(r#","document":null"#), None);
+        assert_eq!(inline(""), None);
     }
 
     #[test]

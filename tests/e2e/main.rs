@@ -1,0 +1,14 @@
+//! The real program from end to end: documents are published, pillows run, and what tables and indices hold is compared
+//! with what the documents say.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests: helpers outside of test functions are not exempt")]
+
+mod cli;
+mod embedded;
+mod kafka;
+mod stopping;
+
+#[path = "../kafka/broker.rs"]
+#[expect(dead_code, reason = "the suite of the feed uses all of it")]
+mod broker;
+#[path = "../support/mod.rs"]
+mod support;

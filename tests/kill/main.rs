@@ -1,0 +1,179 @@
+//! Kills the real program again and again, at named points and at random moments, and restarts it until it is caught
+//! up: what it leaves must equal what an uninterrupted run leaves, and everything must have been applied once.
+//!
+//! `PILLOWTOP_KILL_ROUNDS` says how often it is killed (12), `PILLOWTOP_KILL_SEED` where the random moments begin (1).
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests: helpers outside of test functions are not exempt")]
+
+mod ledger;
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use support::documents::{cases, id, lines, visit_forms};
+use support::guests::workspace;
+use support::pillows;
+use support::site::{Running, Site, count, read};
+use support::wait::until;
+
+use ledger::{everything, install, rows_and_checkpoints_agree, to_be_replayed};
+
+/// Every named point of the source, in the order in which a settle passes them.
+const POINTS: [&str; 6] = [
+    "settle.sink-written",
+    "settle.sinks-flushed",
+    "settle.begin",
+    "settle.before-commit",
+    "settle.after-commit",
+    "settle.committed",
+];
+
+/// So many forms at most does one round settle before it is killed, with room to spare.
+const FORMS_PER_ROUND: usize = 32;
+
+/// When a process is killed.
+#[derive(Debug)]
+enum Moment {
+    /// It kills itself at a passage of a point.
+    Point(&'static str, u64),
+    /// We kill it when there are so many more rows.
+    Rows(u64),
+}
+
+/// xorshift64: the same seed gives the same moments.
+struct Random(u64);
+
+impl Random {
+    fn between(&mut self, least: u64, most: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        least + self.0 % (most - least + 1)
+    }
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is no number")))
+}
+
+/// Each form changes once, so that each row is applied once. Some trap a processor, some are not there.
+fn workload(rounds: usize) -> (Vec<Value>, String) {
+    let mut forms = visit_forms(rounds * FORMS_PER_ROUND + 60, 5);
+    for form in forms.iter_mut().step_by(17) {
+        form["form"]["note"] = json!("poison");
+    }
+    let mut text = String::new();
+    for (at, (form, case)) in forms.iter().zip(cases(forms.len(), 6)).enumerate() {
+        text += &lines(&[form.clone(), case]);
+        if at % 23 == 0 {
+            let missing = json!({
+                "document_id": format!("missing-{at}"), "data_source_type": "sql", "data_source_name": "form-sql",
+                "document_type": "XFormInstance",
+            });
+            text += &format!("{missing}\n");
+        }
+    }
+    (forms, text)
+}
+
+async fn site(published: &str) -> Site {
+    let site = Site::embedded();
+    // Small batches: many settles, each of which can be hit. Those of the second pillow come between the first's.
+    site.pillow("forms", &(pillows::forms() + &pillows::batches(3, 2) + &pillows::hostile("trap")));
+    site.pillow("cases", &(pillows::cases() + &pillows::batches(3, 2)));
+    site.publish("").await;
+    site.catch_up().await;
+    install(&site).await;
+    site.publish(published).await;
+    site
+}
+
+/// Runs the program until `moment`, where it must die.
+async fn run_until_killed(site: &Site, moment: &Moment) {
+    match moment {
+        Moment::Point(point, passage) => {
+            let mut command = site.command(&["run"]);
+            command.env("PILLOWTOP_FAULT", format!("{point}={passage}"));
+            let ran = Running::of(command).ended().await;
+            assert_eq!(ran.signal(), Some(6), "{moment:?}: {ran:?}");
+        }
+        Moment::Rows(more) => {
+            let mut database = site.database().await;
+            let target = count(&mut database, "hostile_rows").await.unwrap() + more;
+            let mut host = site.start(&["run"]);
+            until("rows are written", async || {
+                assert!(!host.has_ended(), "{moment:?}: it ended by itself");
+                (count(&mut database, "hostile_rows").await >= Some(target)).then_some(())
+            })
+            .await;
+            host.kill();
+            let ran = host.ended().await;
+            assert_eq!(ran.signal(), Some(9), "{moment:?}: {ran:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn killed_anywhere_it_loses_nothing_and_does_nothing_twice() {
+    let rounds = usize::try_from(number("PILLOWTOP_KILL_ROUNDS", 12)).unwrap();
+    let seed = number("PILLOWTOP_KILL_SEED", 1);
+    let (forms, published) = workload(rounds);
+    let site = site(&published).await;
+    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let (mut replayed, mut hit) = (0, BTreeSet::new());
+    for round in 0..rounds {
+        let moment = match round % 2 {
+            0 => Moment::Point(POINTS[round / 2 % POINTS.len()], random.between(1, 4)),
+            _ => Moment::Rows(random.between(1, 20)),
+        };
+        run_until_killed(&site, &moment).await;
+        rows_and_checkpoints_agree(&site, &format!("seed {seed}, round {round}, {moment:?}")).await;
+        let again = to_be_replayed(&site).await;
+        println!("round {round}: {moment:?}, {again} to be replayed");
+        replayed += again;
+        if let Moment::Point(point, _) = moment {
+            hit.insert(point);
+        }
+    }
+    assert!(replayed > 0, "no kill hit between the index and the commit");
+    assert!(rounds < 2 * POINTS.len() || hit.len() == POINTS.len(), "only {hit:?}");
+
+    site.catch_up().await;
+    rows_and_checkpoints_agree(&site, "at the end").await;
+    let uninterrupted = self::site(&published).await;
+    uninterrupted.catch_up().await;
+    let (found, expected) = (everything(&site).await, everything(&uninterrupted).await);
+    for (what, expected) in &expected {
+        assert_eq!(&found[what], expected, "seed {seed}: {what}");
+    }
+    // And that is what the documents ask for.
+    let poisoned = forms.iter().filter(|form| form.to_string().contains("poison")).count();
+    let stamped: Vec<Value> =
+        forms.iter().filter(|form| !form.to_string().contains("poison")).map(|form| json!([id(form)])).collect();
+    assert_eq!(found["stamps"], stamped);
+    let trapped = found["parked"].iter().filter(|entry| entry[2] == "trap").count();
+    assert!(trapped == poisoned && trapped > 0, "{trapped} parked of {poisoned}");
+}
+
+/// So that a point that is added is also hit.
+#[test]
+fn every_named_point_of_the_source_is_hit() {
+    fn points(folder: &Path, found: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                points(&entry, found);
+            } else {
+                let text = read(&entry);
+                let calls = text.split("fault::point(\"").skip(1);
+                found.extend(calls.map(|rest| rest.split('"').next().unwrap().to_owned()));
+            }
+        }
+    }
+    let mut found = BTreeSet::new();
+    points(&workspace().join("host/src"), &mut found);
+    assert_eq!(found, POINTS.map(str::to_owned).into());
+}
