@@ -56,6 +56,8 @@ pub(crate) enum Command {
     },
     /// Search an embedded index; also while the engine runs.
     Search(Search),
+    /// Ask the tables of a SQL sink, reading only; also while the engine runs.
+    Sql(Sql),
     /// Show or move checkpoints.
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
@@ -90,6 +92,19 @@ pub(crate) struct Search {
     pub(crate) sink: Option<String>,
     /// At most so many.
     #[arg(long, default_value_t = 10)]
+    pub(crate) limit: usize,
+}
+
+/// Arguments of `sql`.
+#[derive(Debug, Args)]
+pub(crate) struct Sql {
+    /// One statement, such as `select * from visits`.
+    pub(crate) statement: String,
+    /// The sink, where the settings define several with different databases.
+    #[arg(long)]
+    pub(crate) sink: Option<String>,
+    /// At most so many rows.
+    #[arg(long, default_value_t = 1000)]
     pub(crate) limit: usize,
 }
 
