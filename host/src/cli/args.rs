@@ -87,6 +87,9 @@ pub(crate) struct Search {
     pub(crate) index: String,
     /// Words, `field:value`, phrases, ranges, AND, OR, NOT.
     pub(crate) query: String,
+    /// Show these fields of what is found, such as `name,form.meta.username`, instead of the beginning of all.
+    #[arg(long, value_delimiter = ',', value_name = "FIELD")]
+    pub(crate) fields: Vec<String>,
     /// The sink, where the settings define several embedded ones.
     #[arg(long)]
     pub(crate) sink: Option<String>,
