@@ -34,9 +34,21 @@ pub enum AskError {
         /// Why.
         source: sqlx::Error,
     },
-    /// It does not understand the question, or refuses it.
+    /// It does not understand the question, or refuses it; in its words.
+    #[error("the database refuses: {0}")]
+    Refused(String),
+    /// It cannot answer.
     #[error("the database did not answer")]
     Ask(#[source] sqlx::Error),
+}
+
+impl AskError {
+    fn judge(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(refusal) => Self::Refused(refusal.message().to_owned()),
+            other => Self::Ask(other),
+        }
+    }
 }
 
 /// At most `limit` rows of what `statement` selects. The database is opened for reading only, so a statement that
@@ -56,7 +68,7 @@ pub async fn ask(url: &str, statement: &str, limit: usize) -> Result<Answer, Ask
     let mut answer = Answer { columns: Vec::new(), rows: Vec::new(), more: false };
     // The operator's own words: that they are SQL is the point.
     let mut rows = sqlx::query(AssertSqlSafe(statement)).fetch(&mut connection);
-    while let Some(row) = rows.try_next().await.map_err(AskError::Ask)? {
+    while let Some(row) = rows.try_next().await.map_err(AskError::judge)? {
         if answer.rows.len() == limit {
             answer.more = true;
             break;
@@ -131,7 +143,7 @@ mod tests {
         let other = folder.path().join("other.db");
         let attach = format!("attach database '{}' as other; create table other.t (a)", other.display());
         for statement in ["delete from t", "drop table t", "insert into t values (9, 9)", &attach] {
-            assert!(matches!(ask(&url, statement, 1).await, Err(AskError::Ask(_))), "{statement}");
+            assert!(matches!(ask(&url, statement, 1).await, Err(AskError::Refused(_))), "{statement}");
         }
         assert!(!other.exists());
         assert_eq!(ask(&url, "select count(*) from t", 1).await.unwrap().rows, [[Value::Integer(4)]]);
