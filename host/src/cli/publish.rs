@@ -58,14 +58,13 @@ pub(crate) async fn run(arguments: &Arguments, feed: &str, file: Option<&Path>) 
         ));
     } else {
         let topics: Vec<String> = published.by_topic.iter().map(|(topic, count)| format!("{topic} {count}")).collect();
-        let counts =
-            [(published.documents, "documents"), (published.deletions, "deletions"), (published.changes, "changes")];
-        let counts: Vec<String> =
-            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-        match counts.is_empty() {
-            true => say_line("nothing to publish"),
-            false => say_line(&format!("{} published ({})", counts.join(", "), topics.join(", "))),
-        }
+        say_line(&format!(
+            "{} documents, {} deletions, {} changes ({})",
+            published.documents,
+            published.deletions,
+            published.changes,
+            topics.join(", ")
+        ));
     }
     Ok(Outcome::Done)
 }
