@@ -59,6 +59,8 @@ pub(crate) enum Command {
     },
     /// Search an embedded index; also while the engine runs.
     Search(Search),
+    /// Ask the tables of a SQL sink, reading only; also while the engine runs.
+    Sql(Sql),
     /// Show or move checkpoints.
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
@@ -88,11 +90,27 @@ pub(crate) struct Search {
     pub(crate) index: String,
     /// Words, `field:value`, phrases, ranges, AND, OR, NOT.
     pub(crate) query: String,
+    /// Show these fields of what is found, such as `name,form.meta.username`, instead of the beginning of all.
+    #[arg(long, value_delimiter = ',', value_name = "FIELD")]
+    pub(crate) fields: Vec<String>,
     /// The sink, where the settings define several embedded ones.
     #[arg(long)]
     pub(crate) sink: Option<String>,
     /// At most so many.
     #[arg(long, default_value_t = 10)]
+    pub(crate) limit: usize,
+}
+
+/// Arguments of `sql`.
+#[derive(Debug, Args)]
+pub(crate) struct Sql {
+    /// One statement, such as `select * from visits`.
+    pub(crate) statement: String,
+    /// The sink, where the settings define several with different databases.
+    #[arg(long)]
+    pub(crate) sink: Option<String>,
+    /// At most so many rows.
+    #[arg(long, default_value_t = 1000)]
     pub(crate) limit: usize,
 }
 

@@ -11,6 +11,7 @@ mod processor;
 mod publish;
 mod run;
 mod search;
+mod sql;
 mod status;
 mod switch;
 mod table;
@@ -78,6 +79,7 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Check => check::run(&arguments).await,
         Command::Publish { feed, file } => publish::run(&arguments, feed, file.as_deref()).await,
         Command::Search(command) => search::run(&arguments, command).await,
+        Command::Sql(command) => sql::run(&arguments, command).await,
         Command::Processor(command) => processor::run(&arguments, command).await,
         Command::Status => status::run(&arguments).await,
         Command::Pause { pillow } => switch::run(&arguments, pillow, true).await,

@@ -1,14 +1,13 @@
 //! `search`: asks an embedded index, also while the engine runs.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::control;
 use crate::sink::search;
 
-use super::Outcome;
 use super::args::{Arguments, Search};
-use super::check;
-use super::output::say_line;
+use super::output::{say, say_line};
+use super::{Outcome, check, table};
 
 pub(crate) async fn run(arguments: &Arguments, wanted: &Search) -> anyhow::Result<Outcome> {
     let loaded = control::load_files(&arguments.settings, &arguments.pipelines)?;
@@ -19,7 +18,7 @@ pub(crate) async fn run(arguments: &Arguments, wanted: &Search) -> anyhow::Resul
     let folder = control::search_folder(settings, wanted.sink.as_deref()).map_err(anyhow::Error::msg)?.to_path_buf();
     let (index, query, limit) = (wanted.index.clone(), wanted.query.clone(), wanted.limit);
     let hits = tokio::task::spawn_blocking(move || search::search(&folder, &index, &query, limit)).await??;
-    let source = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes);
+    let source = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes);
     if arguments.json {
         let mut rows = Vec::new();
         for hit in &hits.hits {
@@ -29,11 +28,31 @@ pub(crate) async fn run(arguments: &Arguments, wanted: &Search) -> anyhow::Resul
         return Ok(Outcome::Done);
     }
     say_line(&format!("{} found", hits.total));
+    if !wanted.fields.is_empty() {
+        let mut rows = Vec::new();
+        for hit in &hits.hits {
+            let source = source(&hit.source)?;
+            let cells = wanted.fields.iter().map(|path| cell(&source, path));
+            rows.push(std::iter::once(hit.id.clone()).chain(cells).collect());
+        }
+        let headings: Vec<&str> = std::iter::once("id").chain(wanted.fields.iter().map(String::as_str)).collect();
+        say(&table::render(&headings, &rows));
+        return Ok(Outcome::Done);
+    }
     for hit in &hits.hits {
         let line = source(&hit.source)?.to_string();
         say_line(&format!("{}  {}", hit.id, shorten(&line)));
     }
     Ok(Outcome::Done)
+}
+
+/// What stands at a dotted path of the document.
+fn cell(source: &Value, path: &str) -> String {
+    match path.split('.').try_fold(source, |value, name| value.get(name)) {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) => shorten(text),
+        Some(other) => shorten(&other.to_string()),
+    }
 }
 
 /// So much of a document as fits a line or two; `--json` has all of it.
@@ -42,5 +61,17 @@ fn shorten(text: &str) -> String {
     match text.char_indices().nth(CHARACTERS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_holds_what_stands_at_the_path() {
+        let source = json!({ "a": { "b": "x", "c": [1, "y"] }, "d": null });
+        let cells = ["a.b", "a.c", "d", "a.b.c", "z"].map(|path| cell(&source, path));
+        assert_eq!(cells, ["x", r#"[1,"y"]"#, "-", "-", "-"]);
     }
 }

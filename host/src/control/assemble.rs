@@ -13,7 +13,7 @@ use crate::documents::DocumentStore;
 use crate::documents::inline::InlineDocuments;
 use crate::documents::sql::{QueryError, SqlDocuments};
 use crate::feed::{self, changelog, kafka};
-use crate::manifest::{Documents, Feed, MAIN, Manifest, Settings, Sink as SinkSettings};
+use crate::manifest::{Documents, Feed, MAIN, Manifest, Secret, Settings, Sink as SinkSettings};
 use crate::metrics::Metrics;
 use crate::model::{Clock, Outage};
 use crate::pipeline::{FailureLimit, Fetcher, Pillow, Status, Tuning, Workers};
@@ -216,6 +216,28 @@ pub fn search_folder<'a>(settings: &'a Settings, name: Option<&str>) -> Result<&
         (Some((_, folder)), None) => Ok(folder),
         (None, _) => Err("the settings define no sink of kind `search`".to_owned()),
         (Some(_), Some(_)) => Err("the settings define several search sinks: choose one with --sink".to_owned()),
+    }
+}
+
+/// The address of the database that holds the tables of a SQL sink; of the only one when no name is given.
+///
+/// # Errors
+/// A sentence that says what there is instead.
+pub fn tables_url<'a>(settings: &'a Settings, name: Option<&str>) -> Result<&'a Secret, String> {
+    let mut databases: Vec<&Arc<str>> = Vec::new();
+    for (sink, kind) in settings.sinks() {
+        if let SinkSettings::Sql { database } = kind
+            && name.is_none_or(|name| name == sink.as_ref())
+            && !databases.contains(&database)
+        {
+            databases.push(database);
+        }
+    }
+    match (databases.as_slice(), name) {
+        ([database], _) => Ok(&settings.databases()[*database].url),
+        ([], Some(name)) => Err(format!("the settings define no SQL sink `{name}`")),
+        ([], None) => Err("the settings define no sink of kind `sql`".to_owned()),
+        (_, _) => Err("the settings define SQL sinks in several databases: choose one with --sink".to_owned()),
     }
 }
 

@@ -221,7 +221,7 @@ impl Runner {
                 Event::Stop => return End::Stopped,
                 // What closes from here on is pinned to the new generation: `close` reads the latest.
                 Event::Swap => tracing::info!(
-                    pillow = %self.pillow.name, generation = ?self.generations.borrow_and_update(), "swapped"
+                    pillow = %self.pillow.name, generation = ?**self.generations.borrow_and_update(), "swapped"
                 ),
                 Event::Pause => self.show_pause(),
                 Event::Lag => self.measure(feed).await,

@@ -6,6 +6,7 @@
 //! Deliberately absent: anything about pillows and checkpoints. Rows are applied to a transaction that the caller
 //! began and commits.
 
+mod ask;
 mod dialect;
 mod error;
 pub mod rows;
@@ -21,6 +22,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, SqliteConnection, SqlitePool};
 
+pub use ask::{Answer, AskError, ask};
 pub use dialect::Dialect;
 pub use error::{Error, Rejection};
 

@@ -3,6 +3,9 @@
 //! Two tables show the two ways to write rows. The visits of a form are replaced as a whole whenever the form changes,
 //! and removed when it is deleted or archived. The last visit of a case comes from many forms, so it is a row of its
 //! own that only a later visit overwrites; it stays when a form is deleted, because nobody knows the one before.
+//!
+//! With the cargo feature `duration` the visits have one more column, `minutes`: a swap from the one build to the other
+//! shows what happens to a table whose processor begins to declare more.
 
 pub mod visit;
 
@@ -74,7 +77,7 @@ impl Processor for VisitRows {
             return Ok(Answer::write(Write::delete_rows(&self.visits)));
         }
         let visits = form.visits();
-        let rows = visits.iter().map(|visit| visit_row(change.id(), visit));
+        let rows = visits.iter().map(|visit| visit_row(change.id(), visit)).collect::<Result<Vec<_>, _>>()?;
         let mut writes = Writes::new().with(Write::replace_rows(&self.visits, rows));
         for row in visits.iter().filter_map(|visit| last_visit_row(change.id(), visit)) {
             writes.push(Write::upsert_row(&self.last_visits, row, Condition::Newer("visited_at".to_owned())));
@@ -85,7 +88,7 @@ impl Processor for VisitRows {
 
 impl VisitRows {
     fn visits_table(&self) -> Table {
-        let columns = [
+        let mut columns = vec![
             Column::new("form_id", ColumnKind::Text),
             Column::new("number", ColumnKind::Integer),
             Column::new("case_id", ColumnKind::Text).nullable(),
@@ -94,6 +97,9 @@ impl VisitRows {
             Column::new("visited_at", ColumnKind::Timestamp).nullable(),
             Column::new("received_at", ColumnKind::Timestamp).nullable(),
         ];
+        if cfg!(feature = "duration") {
+            columns.push(Column::new("minutes", ColumnKind::Integer).nullable());
+        }
         Table::new(&self.visits, columns)
             .key(["form_id", "number"])
             .document_column("form_id")
@@ -111,8 +117,8 @@ impl VisitRows {
     }
 }
 
-fn visit_row(form_id: &str, visit: &Visit<'_>) -> Row {
-    vec![
+fn visit_row(form_id: &str, visit: &Visit<'_>) -> Result<Row, Error> {
+    let mut row = vec![
         form_id.into(),
         visit.number.into(),
         visit.case_id.into(),
@@ -120,7 +126,11 @@ fn visit_row(form_id: &str, visit: &Visit<'_>) -> Row {
         visit.user_id.into(),
         visit.visited_at.map(Value::timestamp).into(),
         visit.received_at.map(Value::timestamp).into(),
-    ]
+    ];
+    if cfg!(feature = "duration") {
+        row.push(visit.minutes()?.into());
+    }
+    Ok(row)
 }
 
 /// None for a visit of no case, or at no known time.
@@ -154,10 +164,14 @@ mod tests {
     #[test]
     fn a_form_replaces_its_rows_and_moves_the_last_visit_of_each_case_forward() {
         let row = |number: u32, case_id: &str| {
-            json!({
+            let mut row = json!({
                 "form_id": "f1", "number": number, "case_id": case_id, "domain": "clinic-a", "user_id": "u1",
                 "visited_at": "2026-02-03T10:00:00Z", "received_at": "2026-02-03T10:00:01Z",
-            })
+            });
+            if cfg!(feature = "duration") {
+                row["minutes"] = json!(null);
+            }
+            row
         };
         let upsert = |case_id: &str| {
             let row = json!({
@@ -173,6 +187,31 @@ mod tests {
                 upsert("c2"),
             ]})
         );
+    }
+
+    #[test]
+    fn a_form_without_times_has_rows_without_times_and_is_nobody_s_last_visit() {
+        let mut form = form("XFormInstance", XMLNS);
+        form["received_on"] = json!("");
+        form["form"]["meta"] = json!({"timeStart": "", "timeEnd": ""});
+        let answer = harness().process_one(Fixture::present("f1", form));
+        let writes = answer["writes"].as_array().unwrap();
+        assert_eq!(writes.len(), 1, "{answer}");
+        let rows = writes[0]["replace_rows"]["rows"].as_array().unwrap();
+        assert_eq!(rows.len(), 2);
+        for row in rows {
+            assert_eq!((&row["visited_at"], &row["received_at"]), (&json!(null), &json!(null)));
+        }
+    }
+
+    #[test]
+    fn the_feature_adds_a_column_with_the_minutes() {
+        let mut form = form("XFormInstance", XMLNS);
+        form["form"]["meta"]["timeStart"] = json!("2026-02-03T09:48:00Z");
+        let answer = harness().process_one(Fixture::present("f1", form));
+        let row = &answer["writes"][0]["replace_rows"]["rows"][0];
+        let expected = cfg!(feature = "duration").then(|| json!(12));
+        assert_eq!(row.get("minutes").cloned(), expected);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use jiff::{Timestamp, Unit};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -31,6 +32,8 @@ pub struct Visit<'a> {
     pub domain: Option<&'a str>,
     /// Who visited.
     pub user_id: Option<&'a str>,
+    /// When the form was begun, RFC 3339.
+    pub started_at: Option<&'a str>,
     /// When the form was finished, RFC 3339.
     pub visited_at: Option<&'a str>,
     /// When the server received the form, RFC 3339.
@@ -47,6 +50,8 @@ struct Body<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 struct Meta<'a> {
+    #[serde(borrow, rename = "timeStart")]
+    time_start: Option<Cow<'a, str>>,
     #[serde(borrow, rename = "timeEnd")]
     time_end: Option<Cow<'a, str>>,
     #[serde(borrow, rename = "userID")]
@@ -86,20 +91,41 @@ impl Form<'_> {
         let visit = |(number, case_id)| Visit {
             number,
             case_id,
-            domain: self.domain.as_deref(),
-            user_id: self.form.meta.user_id.as_deref(),
-            visited_at: self.form.meta.time_end.as_deref(),
-            received_at: self.received_on.as_deref(),
+            domain: given(self.domain.as_ref()),
+            user_id: given(self.form.meta.user_id.as_ref()),
+            started_at: given(self.form.meta.time_start.as_ref()),
+            visited_at: given(self.form.meta.time_end.as_ref()),
+            received_at: given(self.received_on.as_ref()),
         };
         (0..).zip(self.form.case.ids()).map(visit).collect()
     }
 }
 
+impl Visit<'_> {
+    /// How long the form was open, in whole minutes; none where a time is not given. Negative where the phone's clock
+    /// was put back meanwhile.
+    ///
+    /// # Errors
+    /// When a time is given that is no time.
+    pub fn minutes(&self) -> Result<Option<i64>, jiff::Error> {
+        let (Some(started_at), Some(visited_at)) = (self.started_at, self.visited_at) else {
+            return Ok(None);
+        };
+        let (started_at, visited_at): (Timestamp, Timestamp) = (started_at.parse()?, visited_at.parse()?);
+        Ok(Some(started_at.until((Unit::Minute, visited_at))?.get_minutes()))
+    }
+}
+
+/// XML does not tell an empty element from one that is not filled in: an empty text is no answer.
+fn given<'a>(text: Option<&'a Cow<'_, str>>) -> Option<&'a str> {
+    text.map(AsRef::as_ref).filter(|text: &&str| !text.is_empty())
+}
+
 impl OneOrMany<'_> {
     fn ids(&self) -> Vec<Option<&str>> {
         match self {
-            Self::Many(blocks) => blocks.iter().map(|block| block.case_id.as_deref()).collect(),
-            Self::One(block) => vec![block.case_id.as_deref()],
+            Self::Many(blocks) => blocks.iter().map(|block| given(block.case_id.as_ref())).collect(),
+            Self::One(block) => vec![given(block.case_id.as_ref())],
             Self::NoCase(_) => vec![None],
         }
     }
@@ -129,6 +155,7 @@ mod tests {
         check(r#"{"case":{"case_id":"old"}}"#, &[Some("old")]);
         check(r#"{"case":""}"#, &[None]);
         check(r#"{"case":{"case_type":"no id"}}"#, &[None]);
+        check(r#"{"case":{"@case_id":""}}"#, &[None]);
         check(r#"{"case":[]}"#, &[]);
         check("{}", &[None]);
     }
@@ -136,16 +163,47 @@ mod tests {
     #[test]
     fn what_the_form_says_is_read_with_its_escapes() {
         let text = r#"{"doc_type":"XFormInstance","domain":"clinic-\u0061","received_on":"2026-02-03T10:00:01Z",
-            "form":{"name":"\ud83d\ude00","meta":{"timeEnd":"2026-02-03T10:00:00+05:30","userID":"u\"1"}}}"#;
+            "form":{"name":"\ud83d\ude00","meta":{"timeStart":"2026-02-03T09:00:00+05:30",
+            "timeEnd":"2026-02-03T10:00:00+05:30","userID":"u\"1"}}}"#;
         let form: Form<'_> = serde_json::from_str(text).unwrap();
         let expected = Visit {
             number: 0,
             case_id: None,
             domain: Some("clinic-a"),
             user_id: Some("u\"1"),
+            started_at: Some("2026-02-03T09:00:00+05:30"),
             visited_at: Some("2026-02-03T10:00:00+05:30"),
             received_at: Some("2026-02-03T10:00:01Z"),
         };
         assert_eq!(form.visits(), [expected]);
+    }
+
+    #[test]
+    fn an_empty_text_is_no_answer() {
+        let text = r#"{"doc_type":"XFormInstance","domain":"","received_on":"",
+            "form":{"meta":{"timeStart":"","timeEnd":"","userID":""}}}"#;
+        let form: Form<'_> = serde_json::from_str(text).unwrap();
+        let expected = Visit {
+            number: 0,
+            case_id: None,
+            domain: None,
+            user_id: None,
+            started_at: None,
+            visited_at: None,
+            received_at: None,
+        };
+        assert_eq!(form.visits(), [expected]);
+    }
+
+    #[test]
+    fn a_visit_lasts_from_the_start_of_the_form_to_its_end() {
+        let check = |start: &str, end: &str, expected: Option<i64>| {
+            let text = format!(r#"{{"doc_type":"x","form":{{"meta":{{"timeStart":"{start}","timeEnd":"{end}"}}}}}}"#);
+            let form: Form<'_> = serde_json::from_str(&text).unwrap();
+            assert_eq!(form.visits()[0].minutes().ok(), expected.map(Some), "{start} {end}");
+        };
+        check("2026-02-03T09:00:00Z", "2026-02-03T11:02:59.5+01:00", Some(62));
+        check("2026-02-03T09:00:00Z", "2026-02-03T08:58:00Z", Some(-2));
+        check("yesterday", "2026-02-03T09:00:00Z", None);
     }
 }
