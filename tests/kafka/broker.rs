@@ -1,5 +1,6 @@
 //! A real Apache Kafka for tests, through `tests/services/kafka`: started when it is first needed, and ended when this
 //! process ends, however it does. Other suites include this file with `#[path]`.
+#![allow(dead_code, reason = "each suite that includes this file uses a part of it")]
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tempfile::TempDir;
@@ -87,6 +89,17 @@ impl Broker {
     /// Deletes a topic.
     pub(crate) async fn delete_topic(&self, name: &str) {
         self.admin().delete_topics(&[name], &options()).await.unwrap()[0].as_ref().unwrap();
+    }
+
+    /// Deletes a topic that may not exist.
+    pub(crate) async fn delete_topic_if_there(&self, name: &str) {
+        let deleted = self.admin().delete_topics(&[name], &options()).await.unwrap().remove(0);
+        assert!(matches!(deleted, Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition))), "{name}: {deleted:?}");
+    }
+
+    /// The offset after the last message of a partition.
+    pub(crate) fn end_of(&self, topic: &str, partition: i32) -> i64 {
+        self.producer().client().fetch_watermarks(topic, partition, LIMIT).unwrap().1
     }
 
     /// Gives a topic more partitions.

@@ -1,5 +1,6 @@
 //! A client of the cluster: what it logs, when it lost its brokers, and how blocking questions are asked.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -207,7 +208,8 @@ fn offsets(client: &Client, partitions: &[Partition], which: Offset) -> Result<V
 
 fn try_offsets(client: &Client, partitions: &[Partition], which: Offset) -> KafkaResult<Vec<u64>> {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for partition in partitions {
+    // A partition that is asked for twice makes the broker refuse the request.
+    for partition in partitions.iter().collect::<BTreeSet<_>>() {
         // The protocol's names for the two ends are times: -2 and -1, which are also these offsets' numbers.
         list.add_partition_offset(&partition.topic, number_of(partition), which)?;
     }

@@ -39,7 +39,7 @@ pub(super) fn place(
     if needed > bounds.high {
         let what = format!(
             "the checkpoint is at {needed}, but the partition ends at {}: the cluster lost messages, or the checkpoint \
-             is of another cluster; to go on at the end: pillowtop checkpoint set PILLOW {partition} {}",
+             is of another cluster; to go on at the end: pillowtop checkpoint set PILLOW {partition} {} --why REASON",
             bounds.high, bounds.high
         );
         return Err(Error::Incarnation { partition: partition.clone(), what });
@@ -51,7 +51,7 @@ pub(super) fn place(
 pub(super) fn other_topic(partition: &Partition, known: &str, now: &str, low: u64) -> Error {
     let what = format!(
         "the checkpoint belongs to topic id {known}, but the topic was made again and has id {now} now; to read the new \
-         one from its first message: pillowtop checkpoint set PILLOW {partition} {low} --incarnation {now}"
+         one from its first message: pillowtop checkpoint set PILLOW {partition} {low} --incarnation {now} --why REASON"
     );
     Error::Incarnation { partition: partition.clone(), what }
 }
@@ -92,7 +92,8 @@ mod tests {
     #[test]
     fn a_checkpoint_beyond_the_end_names_the_command_that_resolves_it() {
         let expected = "form:2: the checkpoint is at 10, but the partition ends at 9: the cluster lost messages, or the \
-                        checkpoint is of another cluster; to go on at the end: pillowtop checkpoint set PILLOW form:2 9";
+                        checkpoint is of another cluster; to go on at the end: pillowtop checkpoint set PILLOW form:2 9 \
+                        --why REASON";
         check(Some(("id-a", 10)), Start::Earliest, Err(expected));
     }
 
@@ -100,7 +101,7 @@ mod tests {
     fn a_topic_that_was_made_again_names_the_command_that_resolves_it() {
         let expected = "form:2: the checkpoint belongs to topic id id-z, but the topic was made again and has id id-a \
                         now; to read the new one from its first message: pillowtop checkpoint set PILLOW form:2 5 \
-                        --incarnation id-a";
+                        --incarnation id-a --why REASON";
         check(Some(("id-z", 7)), Start::Earliest, Err(expected));
     }
 }

@@ -22,10 +22,11 @@ const LEAST_MESSAGES: usize = 256;
 const MOST_FETCH_BYTES: usize = 1024 * 1024;
 
 /// Options on which the engine's promises stand, and why a user may not set them.
-const OURS: [(&str, &str); 6] = [
+const OURS: [(&str, &str); 7] = [
     ("bootstrap.servers", "give the addresses as `brokers`"),
     ("metadata.broker.list", "give the addresses as `brokers`"),
     ("enable.auto.commit", "progress is kept in pillowtop's checkpoints, never in Kafka"),
+    ("auto.commit.enable", "progress is kept in pillowtop's checkpoints, never in Kafka"),
     ("enable.auto.offset.store", "progress is kept in pillowtop's checkpoints, never in Kafka"),
     ("auto.offset.reset", "a missing offset is an error here, never skipped; `start` says where a new pillow begins"),
     ("enable.partition.eof", "the end of a partition has to be known"),
