@@ -19,7 +19,8 @@ pub struct SqlSink {
     rows_settle: bool,
     /// The shapes under which each table was prepared, the latest last: while code is swapped, writes of the older
     /// generation still arrive in the older shape. A shape differs from another by its number of columns; two
-    /// generations that declare the same columns in another order cannot be told apart, so the sink refuses the second.
+    /// generations that declare as many columns, but others or in another order, cannot be told apart, so the sink
+    /// refuses the second.
     shapes: RwLock<HashMap<String, Vec<Arc<Table>>>>,
 }
 
@@ -54,20 +55,20 @@ impl SqlSink {
         Ok(RowWrite { processor, document, table, op: op.clone() })
     }
 
-    /// Tables that this process already knows with the same columns in another order.
-    fn reordered(&self, tables: &[Table]) -> Vec<String> {
+    /// Tables that this process already knows with as many columns, but others.
+    fn exchanged(&self, tables: &[Table]) -> Vec<String> {
         let shapes = self.shapes.read().unwrap_or_else(PoisonError::into_inner);
-        let is_reordered = |table: &&Table| {
+        let is_exchanged = |table: &&Table| {
             let known = shapes.get(&table.name).into_iter().flatten();
             known.into_iter().any(|shape| shape.columns.len() == table.columns.len() && shape.columns != table.columns)
         };
         let line = |table: &Table| {
             format!(
-                "{}: its columns cannot change their order while rows of the older order are on their way",
+                "{}: its columns cannot be exchanged or change their order while rows in the older shape are on their way",
                 table.name
             )
         };
-        tables.iter().filter(is_reordered).map(line).collect()
+        tables.iter().filter(is_exchanged).map(line).collect()
     }
 }
 
@@ -77,7 +78,7 @@ impl Sink for SqlSink {
         let mut refused: Vec<String> =
             indices.iter().map(|index| format!("index {}: a SQL database has tables only", index.name)).collect();
         if !self.rows_settle {
-            refused.extend(self.reordered(tables));
+            refused.extend(self.exchanged(tables));
         }
         if !refused.is_empty() {
             return Err(PrepareError::Refused(refused));

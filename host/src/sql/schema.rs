@@ -39,6 +39,8 @@ pub struct ExistingColumn {
     pub type_name: String,
     /// Whether it may be null.
     pub nullable: bool,
+    /// Whether the database has a value for it where an insert has none.
+    pub has_default: bool,
 }
 
 /// One statement towards the declared table.
@@ -85,7 +87,9 @@ pub async fn prepare(database: &Database, tables: &[Table]) -> Result<(), Prepar
 }
 
 /// The steps that turn what exists into what is declared; none when they are the same. Indexes that nobody declares
-/// are left alone: operators add their own.
+/// are left alone: operators add their own. So are columns that nobody declares, as long as rows can be inserted without
+/// them: a processor must be able to go back to the version before the one that added a column. Such a column keeps its
+/// values where rows are not replaced, and new rows have its default there, which is null where nobody set one.
 ///
 /// # Errors
 /// One sentence for each reason why it cannot be done, with table and column.
@@ -110,8 +114,12 @@ pub fn plan(existing: Option<&ExistingTable>, declared: &Table) -> Result<Vec<St
         }
     }
     for column in &existing.columns {
-        if declared.column(&column.name).is_none() {
-            refused.push(format!("{}.{}: exists and is not declared any more", declared.name, column.name));
+        if declared.column(&column.name).is_none() && !column.nullable && !column.has_default {
+            refused.push(format!(
+                "{}.{}: exists, is not declared any more, and must be nullable or have a default, since new rows have \
+                 no value for it",
+                declared.name, column.name
+            ));
         }
     }
     if existing.key != declared.key {
@@ -268,10 +276,12 @@ async fn read_existing(
 
 async fn read_sqlite(connection: &mut SqliteConnection, table: &str) -> Result<Option<ExistingTable>, sqlx::Error> {
     // SQLite finds names in any case; a table that differs in case alone is the same table.
-    let columns = sqlx::query(r#"select name, type, "notnull", pk from pragma_table_info(?) order by cid"#)
-        .bind(table)
-        .fetch_all(&mut *connection)
-        .await?;
+    let columns = sqlx::query(
+        r#"select name, type, "notnull", pk, dflt_value is not null from pragma_table_info(?) order by cid"#,
+    )
+    .bind(table)
+    .fetch_all(&mut *connection)
+    .await?;
     if columns.is_empty() {
         return Ok(None);
     }
@@ -280,11 +290,12 @@ async fn read_sqlite(connection: &mut SqliteConnection, table: &str) -> Result<O
     for row in columns {
         let (name, type_name): (String, String) = (row.try_get(0)?, row.try_get(1)?);
         let (not_null, place_in_key): (i64, i64) = (row.try_get(2)?, row.try_get(3)?);
+        let has_default = row.try_get::<i64, _>(4)? != 0;
         if place_in_key > 0 {
             key.push((place_in_key, name.clone()));
         }
         let kind = Dialect::Sqlite.column_kind(&type_name);
-        existing.columns.push(ExistingColumn { name, kind, type_name, nullable: not_null == 0 });
+        existing.columns.push(ExistingColumn { name, kind, type_name, nullable: not_null == 0, has_default });
     }
     key.sort();
     existing.key = key.into_iter().map(|(_, name)| name).collect();

@@ -80,6 +80,20 @@ fn row(doc: &str, n: i64, at: Option<&str>, note: Option<&str>) -> Vec<Value> {
 }
 
 #[tokio::test]
+async fn a_column_that_the_table_has_and_nobody_declares_is_null_in_new_rows_and_kept_by_upserts() {
+    let bench = Bench::new(&["doc", "n"], "alter table visits add column added TEXT").await;
+    bench.apply(&[bench.replace("a", &[1]), bench.upsert("b", 1, None, Some("x"), Condition::Always)]).await;
+    let Database::Sqlite(sqlite) = &bench.database;
+    sqlx::query("update visits set added = doc").execute(&sqlite.writer).await.unwrap();
+    let writes = [bench.replace("a", &[1, 2]), bench.upsert("b", 1, None, Some("y"), Condition::Always)];
+    assert_eq!(bench.apply(&writes).await.refused, []);
+    assert_eq!(bench.rows().await, ["a 1", "a 2", "b 1 y"]);
+    let added = sqlx::query_scalar("select coalesce(added, '-') from visits order by doc, n");
+    let added: Vec<String> = added.fetch_all(&sqlite.readers).await.unwrap();
+    assert_eq!(added, ["-", "-", "b"]);
+}
+
+#[tokio::test]
 async fn all_rows_of_a_document_are_replaced_and_other_documents_stay() {
     let bench = Bench::new(&["doc", "n"], "").await;
     bench.apply(&[bench.replace("a", &[1, 2]), bench.replace("b", &[1]), bench.replace("c", &[9])]).await;

@@ -37,6 +37,7 @@ fn made(table: &Table) -> ExistingTable {
         kind: Some(column.kind),
         type_name: Dialect::Sqlite.column_type(column.kind).to_owned(),
         nullable: column.nullable && !table.key.contains(&column.name),
+        has_default: false,
     };
     let columns = table.columns.iter().map(column).collect();
     ExistingTable { columns, key: table.key.clone(), indexes: wanted_indexes(table) }
@@ -66,7 +67,14 @@ fn what_would_lose_or_break_rows_is_refused_in_words() {
         &table("doc text,n text,at timestamp?", "doc", &[]),
         &["t.n: the type cannot change from BIGINT to text"],
     );
-    check(&before, &table("doc text,n integer", "doc", &[]), &["t.at: exists and is not declared any more"]);
+    check(
+        &before,
+        &table("doc text,at timestamp?", "doc", &[]),
+        &[
+            "t.n: exists, is not declared any more, and must be nullable or have a default, since new rows have no value \
+           for it",
+        ],
+    );
     check(
         &before,
         &table("doc text,n integer,at timestamp?,new text", "doc", &[]),
@@ -82,6 +90,18 @@ fn what_would_lose_or_break_rows_is_refused_in_words() {
         &table("doc text,n integer?,at timestamp?", "doc", &[]),
         &["t.n: is required and cannot become nullable"],
     );
+}
+
+#[test]
+fn a_column_that_is_not_declared_any_more_stays_when_rows_can_do_without_it() {
+    let before = table("doc text,n integer,at timestamp?", "doc", &["at"]);
+    check(&before, &table("doc text,n integer", "doc", &[]), &[]);
+    check(&before, &table("doc text,n integer,new text?", "doc", &[]), &["could not get column new"]);
+    // And declared again later, as it was.
+    check(&before, &table("doc text,n integer,at timestamp?", "doc", &[]), &[]);
+    let mut existing = made(&before);
+    existing.columns[1].has_default = true;
+    assert_eq!(plan(Some(&existing), &table("doc text", "doc", &[])), Ok(vec![]));
 }
 
 #[test]
@@ -149,6 +169,18 @@ async fn a_prepared_table_needs_no_further_steps() {
 }
 
 #[tokio::test]
+async fn a_required_column_that_is_not_declared_needs_a_default() {
+    let (_directory, database) = open().await;
+    let Database::Sqlite(sqlite) = &database;
+    let made = "create table t (a text not null primary key, b text not null default 'x', c text not null)";
+    sqlx::query(made).execute(&sqlite.writer).await.unwrap();
+    let refused = plan(existing(&database, "t").await.as_ref(), &table("a text", "a", &[])).unwrap_err();
+    assert_eq!(refused.len(), 1);
+    assert!(refused[0].starts_with("t.c: exists, is not declared any more, and must be nullable"), "{refused:?}");
+    prepare(&database, &[table("a text,c text", "a", &[])]).await.unwrap();
+}
+
+#[tokio::test]
 async fn when_one_table_is_refused_no_table_is_touched() {
     let (_directory, database) = open().await;
     prepare(&database, &[table("a text", "a", &[])]).await.unwrap();
@@ -179,8 +211,8 @@ async fn a_table_of_somebody_else_with_a_foreign_type_is_left_alone() {
 }
 
 proptest! {
-    /// Whatever is declared first and then: after an accepted plan nothing is left to do, and every column of before
-    /// is still there with its type.
+    /// Whatever is declared first and then: after an accepted plan nothing is left to do, every column of before is
+    /// still there with its type, and the first declaration fits as it did.
     #[test]
     fn an_accepted_plan_ends_at_the_declaration_and_loses_nothing(
         before in prop::collection::btree_map("[a-d]", (any::<bool>(), any::<bool>()), 1..4),
@@ -202,7 +234,10 @@ proptest! {
                 reached.columns.extend(made(&Table { columns: vec![column], ..after.clone() }).columns);
             }
             prop_assert_eq!(plan(Some(&reached), &after), Ok(vec![]));
-            prop_assert!(before.columns.iter().all(|column| after.columns.contains(column)));
+            prop_assert_eq!(plan(Some(&reached), &before), Ok(vec![]));
+            prop_assert!(existing.columns.iter().all(|column| reached.columns.contains(column)));
+            let dropped = before.columns.iter().filter(|column| after.column(&column.name).is_none());
+            prop_assert!(dropped.into_iter().all(|column| column.nullable));
         }
     }
 }
