@@ -8,7 +8,6 @@ mod kafka;
 mod stopping;
 
 #[path = "../kafka/broker.rs"]
-#[expect(dead_code, reason = "the suite of the feed uses all of it")]
 mod broker;
 #[path = "../support/mod.rs"]
 mod support;

@@ -150,6 +150,14 @@ impl CheckpointStore for Checkpoints {
         self.store.set_paused(pillow, paused).await
     }
 
+    async fn halt(&self, pillow: &PillowName, causes: &[String]) -> Result<(), Outage> {
+        self.store.halt(pillow, causes).await
+    }
+
+    async fn halted(&self, pillow: &PillowName) -> Result<Vec<String>, Outage> {
+        self.store.halted(pillow).await
+    }
+
     async fn beat(&self, heartbeats: &[Heartbeat]) -> Result<(), Outage> {
         self.store.beat(heartbeats).await
     }
