@@ -33,7 +33,7 @@ impl Carrier {
         mut batch: Batch,
         before: Option<oneshot::Receiver<()>>,
         drawn: oneshot::Sender<()>,
-    ) -> Option<Processed> {
+    ) -> Option<Box<Processed>> {
         if let Some(before) = before {
             // An earlier batch that was given up drops its end, which is as good as having drawn.
             drop(before.await);
@@ -71,7 +71,7 @@ impl Carrier {
                     self.pillow.status.goes_on();
                     processed.versions = versions;
                     processed.permit = Some(permit);
-                    return Some(processed);
+                    return Some(Box::new(processed));
                 }
                 Err((again, hindrance)) => {
                     batch = again;

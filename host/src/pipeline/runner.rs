@@ -114,7 +114,7 @@ pub struct Runner {
 }
 
 /// A batch that came back from its processors; none when it was given up because the pillow stops.
-type Carried = (Ticket, Option<Processed>);
+type Carried = (Ticket, Option<Box<Processed>>);
 
 /// Everything that can wake a pillow.
 enum Event {
@@ -227,7 +227,7 @@ impl Runner {
                 Event::Lag => self.measure(feed).await,
                 Event::Retry(parked) => self.waiting_retries.extend(group(parked)),
                 Event::Carried(Ok((ticket, Some(processed)))) => {
-                    self.lanes.finish(&ticket, processed);
+                    self.lanes.finish(&ticket, *processed);
                     self.settle_ready();
                 }
                 Event::Carried(Ok((_, None))) => {}
@@ -464,7 +464,7 @@ impl Runner {
                     Err(error) => return Some(End::Failed(error.to_string())),
                 },
                 Some(carried) = self.carried.join_next() => match carried {
-                    Ok((ticket, Some(processed))) => self.lanes.finish(&ticket, processed),
+                    Ok((ticket, Some(processed))) => self.lanes.finish(&ticket, *processed),
                     Ok((_, None)) => {}
                     Err(error) => return Some(End::Failed(error.to_string())),
                 },

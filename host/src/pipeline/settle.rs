@@ -228,7 +228,8 @@ fn reject(batches: &mut [Processed], loads: Vec<Load>) {
     }
 }
 
-/// Sorts the writes by where they go: to sinks, or as rows into the settle.
+/// Sorts the writes by where they go: to sinks, or as rows into the settle. Generations share their sinks, so what two of
+/// them wrote for one sink goes to it in the order of the lane.
 fn sort(batches: &mut [Processed]) -> (Vec<Load>, Vec<RowWrite>) {
     let mut loads: Vec<Load> = Vec::new();
     let mut rows = Vec::new();

@@ -40,6 +40,8 @@ pub(super) struct Bench {
     /// What answers the look-up `l`.
     pub(super) looked_up: MemoryDocuments,
     pub(super) sink: MemorySink,
+    /// The sink as generations share it.
+    shared_sink: Arc<dyn Sink>,
     pub(super) checkpoints: Checkpoints,
     pub(super) workers: Workers,
     pub(super) in_flight: Arc<Semaphore>,
@@ -63,12 +65,14 @@ impl Bench {
     pub(super) fn new(partitions: u32, batch: usize) -> Self {
         let limits = Limits { count: NonZeroUsize::new(batch).unwrap(), bytes: NonZeroUsize::new(1 << 20).unwrap() };
         let documents = MemoryDocuments::default();
+        let sink = MemorySink::recording();
         Self {
             log: MemoryLog::new(&[TOPIC], partitions),
             store: Arc::new(documents.clone()),
             documents,
             looked_up: MemoryDocuments::default(),
-            sink: MemorySink::recording(),
+            shared_sink: Arc::new(sink.clone()),
+            sink,
             checkpoints: Checkpoints::default(),
             workers: Workers::start(WORKERS).unwrap(),
             in_flight: Arc::new(Semaphore::new(64)),
@@ -80,6 +84,24 @@ impl Bench {
             },
             start: Start::Earliest,
             pillow: PillowName::new("pillow"),
+        }
+    }
+
+    /// The same feed, stores and sink, as another host has them.
+    pub(super) fn as_another_host(&self) -> Self {
+        Self {
+            log: self.log.clone(),
+            documents: self.documents.clone(),
+            store: Arc::clone(&self.store),
+            looked_up: self.looked_up.clone(),
+            sink: self.sink.clone(),
+            shared_sink: Arc::clone(&self.shared_sink),
+            checkpoints: self.checkpoints.of_another_host(),
+            workers: Workers::start(WORKERS).unwrap(),
+            in_flight: Arc::new(Semaphore::new(64)),
+            tuning: self.tuning,
+            start: self.start,
+            pillow: self.pillow.clone(),
         }
     }
 
@@ -100,8 +122,7 @@ impl Bench {
 
     /// Processors with the index `i` in the sink and the look-up `l`.
     pub(super) fn generation(&self, number: u64, processors: &[(&str, &NativeProcessor)]) -> Arc<Generation> {
-        let sink: Arc<dyn Sink> = Arc::new(self.sink.clone());
-        self.generation_into(number, processors, &sink)
+        self.generation_into(number, processors, &self.shared_sink)
     }
 
     pub(super) fn generation_into(

@@ -85,7 +85,7 @@ fn isolate(count: usize, poison: &[usize]) -> (Vec<String>, usize) {
     let text = |answer| match answer {
         Answer::Outcome(Outcome::Skip(id)) => id,
         Answer::Fault(..) => "poison".to_owned(),
-        other => panic!("{other:?}"),
+        Answer::Outcome(other) => panic!("{other:?}"),
     };
     (answers.unwrap().into_iter().map(text).collect(), calls.get())
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::bench::Bench;
-use super::processors::{Counter, description, failed, failure, id, index, indexer, trap};
+use super::bench::{Bench, settle_down, until};
+use super::processors::{Counter, Gate, description, failed, failure, id, index, indexer, trap};
 use crate::model::{
     Collapse, Column, ColumnKind, Description, FailureKind, Index, Outage, Outcome, PartFailure, RetryHelps, RowOp,
     Table, Value, Write,
@@ -192,5 +192,36 @@ async fn rows_beside_the_checkpoint_commit_with_the_progress_and_a_refused_one_i
     let [parked] = bench.parked_entries().await.try_into().unwrap();
     assert_eq!((parked.failure.kind, parked.failure.id.document.id.as_ref()), (FailureKind::Rejected, "bad"));
     assert_eq!((run.snapshot().counts.written, run.snapshot().counts.parked), (2, 1));
+    run.stopped().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_later_batch_of_the_same_settle_did_is_not_parked_and_a_second_failure_is_parked_once() {
+    let bench = Bench::new(1, 2);
+    let (gate, begun) = (Gate::default(), Counter::default());
+    let (held, counted) = (gate.clone(), begun.clone());
+    let processor = NativeProcessor::new(description(), move |call, _| {
+        let first = call.items[0].change.position.as_number() == 0;
+        counted.add();
+        if first {
+            held.pass();
+        }
+        let answer = |item| if first || id(item) == "b" { failed("no") } else { index(item) };
+        Ok(call.items.iter().map(answer).collect())
+    });
+    // Three threads are left for five batches; when the last one began, the one after the held one is done.
+    ["a", "b", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j"].iter().for_each(|id| bench.publish(id, "{}"));
+    let mut run = bench.run(&processor);
+    until(|| begun.get() == 6).await;
+    settle_down().await;
+    assert_eq!(bench.at().await, [None]);
+    gate.open();
+    run.caught_up().await;
+    let settlement = bench.checkpoints.committed().swap_remove(0);
+    assert!(settlement.progress.len() >= 2, "they settled together");
+    let parked: Vec<&str> = settlement.parked.iter().map(|failure| &*failure.id.document.id).collect();
+    assert_eq!(parked, ["b"]);
+    assert_eq!(settlement.parked[0].position.as_number(), 3, "the newer change is the one to try again");
+    assert_eq!(bench.parked().await, ["b: no"]);
     run.stopped().await;
 }

@@ -68,9 +68,7 @@ async fn rewind(bench: &Bench) {
 #[tokio::test(start_paused = true)]
 async fn a_paused_former_owner_does_not_cover_newer_inline_content() {
     let former = inline();
-    let mut next = inline();
-    (next.log, next.sink) = (former.log.clone(), former.sink.clone());
-    next.checkpoints = former.checkpoints.of_another_host();
+    let next = former.as_another_host();
     let (gate, begun) = (Gate::default(), Counter::default());
     let (held, counted) = (gate.clone(), begun.clone());
     let mut paused = former.run(&indexer_after(move |_| {
