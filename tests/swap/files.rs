@@ -168,7 +168,6 @@ fn a_flipped_link_to_a_file_is_followed() {
     let mut cases = Pillow::new("cases", "case-sql", "v1");
     cases.module = "../modules/current.wasm".to_owned();
     // The manifest is a link, too.
-    fs::write(world.path("releases/cases-1.toml"), cases.text().replace("../modules", "MODULES")).unwrap();
     let text = cases.text().replace("../modules", world.path("modules").to_str().unwrap());
     fs::write(world.path("releases/cases-1.toml"), &text).unwrap();
     fs::write(world.path("releases/cases-2.toml"), text.replace("index = \"cases\"", "index = \"others\"")).unwrap();
@@ -228,9 +227,9 @@ fn the_folder_of_the_manifests_may_be_a_link_and_may_be_gone_for_a_while() {
     world.wait_for_generation("cases", 2);
     fs::remove_file(world.path("pipelines")).unwrap();
     world.wait_for_log("could not read pipelines");
-    assert_eq!(world.status("cases").unwrap()["state"], "running");
     symlink("v1", world.path("pipelines")).unwrap();
     world.wait_for_generation("cases", 3);
+    assert!(!world.log().contains("its manifest is gone"), "{}", world.log());
     host.stop();
 }
 

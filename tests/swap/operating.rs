@@ -46,11 +46,12 @@ fn a_halted_pillow_stays_halted_over_a_restart_until_it_is_resumed_or_mended() {
         if world.log().matches("halted: too many").count() == 2 { Ok(()) } else { Err("it did not".to_owned()) }
     });
     world.wait_for_state("cases", "halted");
-    // Mended, it goes on by itself.
+    // Mended, it goes on by itself; what was parked before the halt is for the operator.
     cases.mode = "stamp";
     world.put_manifest(&cases);
-    world.wait_for_rows("cases", "poison-1=v1 poison-2=v1 poison-3=v1 poison-4=v1");
     world.wait_for_state("cases", "running");
+    world.cli(&["errors", "retry", "--all"]);
+    world.wait_for_rows("cases", "poison-1=v1 poison-2=v1 poison-3=v1 poison-4=v1");
     host.stop();
 }
 
@@ -119,6 +120,7 @@ fn a_checkpoint_is_set_while_no_host_runs_the_pillow() {
     world.put_manifest(&Pillow::new("cases", "case-sql", "v1"));
     world.publish("case-sql", &["a"]);
     let host = world.run(&[]);
+    world.wait_for_generation("cases", 1);
     world.wait_for_rows("cases", "a=v1");
     let settled = "select topic || ':' || partition_number from pillowtop_checkpoints where position_first > 0 limit 1";
     let settled = || world.database.query(settled);

@@ -21,8 +21,10 @@ fn changed_settings_are_named_with_their_users_and_hold_nothing_up() {
     world.wait_for_log("pillowtop.toml:1");
     cases.version = "v2".to_owned();
     world.put_manifest(&cases);
+    world.wait_for_log("takes over");
+    // A command needs settings that are right.
+    world.put("pillowtop.toml", &settings);
     world.wait_for_generation("cases", 2);
     assert!(!world.path("elsewhere").exists());
-    world.put("pillowtop.toml", &settings);
     host.stop();
 }

@@ -221,7 +221,8 @@ impl Pillow {
         format!(
             "name = \"{name}\"\n{head}\n[feed]\nfrom = \"log\"\ntopics = [\"{topic}\"]\n\n\
              [documents]\ndefault = \"store\"\n\n{tables}\n\n\
-             [[processors]]\nname = \"hostile\"\nmodule = \"{module}\"\ntables = \"tables\"\nindices = \"search\"\n\n\
+             [[processors]]\nname = \"hostile\"\nmodule = \"{module}\"\ntables = \"tables\"\nindices = \"search\"\n\
+             grants = [\"log\"]\nlookups = {{ parent = \"store\" }}\n\n\
              [processors.config]\nmode = \"{mode}\"\nversion = \"{version}\"\nindex = \"{name}\"\ntable = \"{name}\"\n\
              {config}\n"
         )
@@ -301,6 +302,6 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -
             Ok(answer) => return answer,
             Err(found) => assert!(began.elapsed() < LIMIT, "not within {LIMIT:?}: {what}: {found}"),
         }
-        runtime.block_on(tokio::time::sleep(Duration::from_millis(20)));
+        runtime.block_on(async { tokio::time::sleep(Duration::from_millis(20)).await });
     }
 }
