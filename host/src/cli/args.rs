@@ -181,7 +181,8 @@ pub(crate) enum ErrorsCommand {
         /// Its number.
         number: i64,
     },
-    /// Try them again: read the document anew, run only the processor that failed.
+    /// Try them again: read the document anew, run only the processor that failed. Where no host runs the pillow, this
+    /// command does it itself, and says what came of it.
     Retry(Which),
     /// Drop them for good.
     Drop(Which),

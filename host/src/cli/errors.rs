@@ -9,7 +9,7 @@ use crate::model::{PillowName, RetryHelps, timestamp_text};
 use super::args::{Arguments, ErrorsCommand, Which};
 use super::context::Context;
 use super::output::{say, say_line};
-use super::{Outcome, WrongInput, table};
+use super::{Outcome, WrongInput, retry, table};
 
 pub(crate) async fn run(arguments: &Arguments, command: &ErrorsCommand) -> anyhow::Result<Outcome> {
     let Some(context) = Context::open(arguments).await? else { return Ok(Outcome::WrongInput) };
@@ -41,8 +41,7 @@ pub(crate) async fn run(arguments: &Arguments, command: &ErrorsCommand) -> anyho
         }
         ErrorsCommand::Retry(which) => {
             demand_choice(which)?;
-            let marked = store.mark_due(&filter(which)).await?;
-            report(arguments, "retried", marked, "a running host takes them up within a second");
+            return retry::run(arguments, &context, &filter(which)).await;
         }
         ErrorsCommand::Drop(which) => {
             demand_choice(which)?;

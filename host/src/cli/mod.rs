@@ -9,6 +9,7 @@ mod errors;
 mod output;
 mod processor;
 mod publish;
+mod retry;
 mod run;
 mod search;
 mod sql;

@@ -165,6 +165,8 @@ impl Host {
                     }
                     self.follow();
                     observe.send_replace(self.statuses());
+                    // Others are to know at once what is owned here: a checkpoint is not set under a running pillow.
+                    beats.reset_immediately();
                 }
             }
         };

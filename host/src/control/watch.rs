@@ -278,6 +278,6 @@ mod tests {
         assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
         let began = Instant::now();
         while tokio::time::timeout(Duration::from_secs(1), watch.changed()).await.is_err() {}
-        assert!(began.elapsed() <= AT_LEAST_EVERY, "{:?}", began.elapsed());
+        assert!(began.elapsed() < AT_LEAST_EVERY + QUIET, "{:?}", began.elapsed());
     }
 }

@@ -32,6 +32,12 @@ pub struct Settings {
     /// The table.
     #[serde(default = "default_table")]
     pub table: String,
+    /// A further column of the table, which may be null; none when empty.
+    #[serde(default)]
+    pub extra_column: String,
+    /// Whether the column `number` holds text, so that the table cannot be extended to what is declared.
+    #[serde(default)]
+    pub number_is_text: bool,
     /// For `huge-output` the bytes of the document, for `many-writes` and `log-flood` how many.
     #[serde(default = "default_count")]
     pub count: usize,
@@ -124,11 +130,15 @@ fn default_count() -> usize {
 impl Processor for Hostile {
     fn configure(config: Config<'_>) -> Result<(Self, Description), Vec<Problem>> {
         let settings: Settings = config.parse()?;
-        let columns = [
+        let number = if settings.number_is_text { ColumnKind::Text } else { ColumnKind::Integer };
+        let mut columns = vec![
             Column::new("id", ColumnKind::Text),
             Column::new("version", ColumnKind::Text),
-            Column::new("number", ColumnKind::Integer),
+            Column::new("number", number),
         ];
+        if !settings.extra_column.is_empty() {
+            columns.push(Column::new(&settings.extra_column, ColumnKind::Text).nullable());
+        }
         let key = if settings.mode == Mode::BadDescription { "nowhere" } else { "id" };
         let mapping: &[u8] = if settings.mode == Mode::BadMapping { b"{" } else { MAPPING };
         let mut description = Description::new()
@@ -206,7 +216,10 @@ impl Hostile {
 
     fn stamp(&self, change: &Change<'_>, number: u32) -> Result<Answer, Error> {
         let version = self.version();
-        let row = vec![change.id().into(), version.into(), number.into()];
+        let mut row = vec![change.id().into(), version.into(), number.into()];
+        if !self.0.extra_column.is_empty() {
+            row.push("extra".into());
+        }
         let document = json!({"version": version, "id": change.id(), "number": number});
         let writes =
             Writes::new().with(Write::index(&self.0.index, &document)?).with(Write::replace_rows(&self.0.table, [row]));

@@ -1,0 +1,10 @@
+//! What runs equals what is on disk: swaps under load, every way that a file changes, and what operators see and do,
+//! through the real binary.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking, its helpers too")]
+
+mod files;
+mod load;
+mod modules;
+mod operating;
+mod settings;
+mod world;
