@@ -29,13 +29,11 @@ fn ids<'a, V>(of: &BTreeMap<&'a str, V>) -> BTreeSet<&'a str> {
     of.keys().copied().collect()
 }
 
+/// A query, and whether it is to find a document.
+type Query<'a> = (&'a str, fn(&Value) -> bool);
+
 /// Each query finds the documents for which its test holds.
-async fn check_queries(
-    site: &Site,
-    index: &str,
-    documents: &BTreeMap<&str, &Value>,
-    queries: &[(&str, fn(&Value) -> bool)],
-) {
+async fn check_queries(site: &Site, index: &str, documents: &BTreeMap<&str, &Value>, queries: &[Query<'_>]) {
     for (query, holds) in queries {
         let answer = site.search(index, query).await;
         let expected: BTreeSet<&str> =
