@@ -74,6 +74,18 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Whether a command line is understood; `words` begin with the program's name. A question for help is.
+///
+/// # Errors
+/// What is wrong with it, as it would be printed.
+pub fn parses(words: &[String]) -> Result<(), String> {
+    match Arguments::try_parse_from(words) {
+        Ok(_) => Ok(()),
+        Err(error) if !error.use_stderr() => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 async fn dispatch(arguments: Arguments) -> anyhow::Result<Outcome> {
     match &arguments.command {
         Command::Run(command) => Box::pin(run::run(&arguments, command)).await,
