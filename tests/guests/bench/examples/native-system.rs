@@ -1,0 +1,7 @@
+//! The work natively, with the system's allocator.
+
+mod native;
+
+fn main() {
+    native::serve();
+}
