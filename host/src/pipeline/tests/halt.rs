@@ -107,7 +107,7 @@ async fn retries_that_fail_in_the_settle_of_other_changes_do_not_halt_either() {
     run.caught_up().await;
     bench.publish("held", "{}");
     until(|| begun.get() == 1).await;
-    // Its thread is busy with one retry after the other, while the change before them is held.
+    // The retries are done, and wait for the settle of the change that closed before them.
     for _ in 0..4 {
         run.retries.send(bench.parked_entries().await).await.unwrap();
     }
