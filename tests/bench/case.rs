@@ -10,6 +10,7 @@ use pillowtop::documents::DocumentStore;
 use pillowtop::documents::memory::MemoryDocuments;
 use pillowtop::feed::memory::MemoryLog;
 use pillowtop::feed::{Limits, Source, Start};
+use pillowtop::metrics::Metrics;
 use pillowtop::model::{Clock, Collapse, Document, DocumentKey, Item, Partition, PillowName, ProcessorName};
 use pillowtop::pipeline::{
     Counts, End, FailureLimit, Fetcher, Generation, LookupStores, Pillow, Runner, Stage, Status, Tuning, Workers,
@@ -122,7 +123,7 @@ pub(crate) fn pillow(
         },
         in_flight: Arc::new(Semaphore::new(64)),
         clock,
-        status: Arc::new(Status::new(clock.now())),
+        status: Arc::new(Status::new(clock.now(), PillowName::new("bench"), Arc::new(Metrics::new()))),
     }
 }
 

@@ -133,7 +133,7 @@ impl Resources {
             },
             in_flight: Arc::clone(&self.in_flight),
             clock: Clock::System,
-            status: Arc::new(Status::new(Clock::System.now())),
+            status: Arc::new(Status::new(Clock::System.now(), declared.name.clone(), Arc::clone(&self.metrics))),
         })
     }
 

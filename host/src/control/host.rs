@@ -81,6 +81,9 @@ pub struct Host {
     said: BTreeSet<String>,
     /// Since when the retries that are due are the same.
     due: Option<(Due, Instant)>,
+    /// Where the metrics go, and whether the last try failed.
+    metrics_file: Option<PathBuf>,
+    metrics_fail: bool,
 }
 
 enum Event {
@@ -107,6 +110,7 @@ impl Host {
         let id = format!("{}-{}", rustix::process::getpid().as_raw_nonzero(), uuid::Uuid::new_v4().simple());
         let id: Arc<str> = Arc::from(id);
         let grace_period = settings.limits().grace_period;
+        let metrics_file = settings.metrics_file().map(PathBuf::from);
         let (settings_file, pipelines) = (options.settings.clone(), options.pipelines.clone());
         let disk = Disk::new(settings_file, pipelines, options.only.clone(), (settings, texts.settings));
         let retries_only = options.until == Until::Retried;
@@ -124,6 +128,8 @@ impl Host {
             pulse: Pulse::default(),
             said: BTreeSet::new(),
             due: None,
+            metrics_file,
+            metrics_fail: false,
         })
     }
 
@@ -234,6 +240,7 @@ impl Host {
     /// One beat; how it ends, if it ends by what it found.
     async fn beat(&mut self) -> Option<HostEnd> {
         let store = Arc::clone(self.resources.checkpoints());
+        self.write_metrics();
         let due = self.pulse.beat(&self.id, &store, &self.pillows, Clock::System.now()).await;
         let is_settled = self.looks.is_empty() && self.seen.as_ref().is_some_and(|seen| self.pillows.is_settled(seen));
         if self.options.until == Until::Stopped || !is_settled {
@@ -244,6 +251,22 @@ impl Host {
             return Some(HostEnd::PillowEnded(stuck));
         }
         if self.options.until == Until::Retried { self.retried(due?) } else { None }
+    }
+
+    /// Writes the metrics beside the file and renames, so that a reader never sees half of them.
+    fn write_metrics(&mut self) {
+        let Some(file) = &self.metrics_file else { return };
+        let partial = file.with_extension("partial");
+        let written = std::fs::write(&partial, self.metrics().encode()).and_then(|()| std::fs::rename(&partial, file));
+        match written {
+            Ok(()) => self.metrics_fail = false,
+            // Said once, not every second.
+            Err(error) if !self.metrics_fail => {
+                tracing::warn!(file = %file.display(), %error, "metrics are not written");
+                self.metrics_fail = true;
+            }
+            Err(_) => {}
+        }
     }
 
     /// Whether all retries were tried: none is due, but for those that nobody can try.

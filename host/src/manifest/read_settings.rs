@@ -52,6 +52,7 @@ pub(super) fn read(report: &Report<'_>, table: &DeTable<'_>) -> (Settings, Defin
             sinks: BTreeMap::new(),
             limits: Limits::beside(report),
             log: Log::default(),
+            metrics_file: None,
         },
     };
     reader.databases();
@@ -60,6 +61,7 @@ pub(super) fn read(report: &Report<'_>, table: &DeTable<'_>) -> (Settings, Defin
     let sinks = reader.sinks();
     reader.limits();
     reader.log();
+    reader.metrics();
     (reader.settings, Defined { feeds, documents, sinks })
 }
 
@@ -289,6 +291,11 @@ impl<'a> Reader<'a, '_> {
         let level = section.choice("level", &levels, Level::default());
         let format = section.choice("format", &[("text", Format::Text), ("json", Format::Json)], Format::default());
         self.settings.log = Log { level, format };
+    }
+
+    fn metrics(&mut self) {
+        let Some(section) = self.root.section("metrics", &shapes::settings::METRICS) else { return };
+        self.settings.metrics_file = section.required_text("file").map(|text| section.report.beside(&text.value));
     }
 
     /// The entries `[key.NAME]` with their paths; those that cannot be names are reported and left out.

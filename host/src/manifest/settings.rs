@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ pub struct Settings {
     pub(super) sinks: BTreeMap<Arc<str>, Sink>,
     pub(super) limits: Limits,
     pub(super) log: Log,
+    pub(super) metrics_file: Option<PathBuf>,
 }
 
 /// A database.
@@ -182,6 +183,11 @@ impl Settings {
     /// The log. It takes effect at the start of the process.
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// Where the metrics are written once a second, if anywhere. It takes effect at the start of the process.
+    pub fn metrics_file(&self) -> Option<&Path> {
+        self.metrics_file.as_deref()
     }
 
     /// Whether these settings and `other` say the same of `used`.

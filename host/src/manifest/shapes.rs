@@ -34,7 +34,7 @@ pub(super) mod settings {
     use super::{Shape, kind, names, shape};
 
     pub(in super::super) static ROOT: Shape =
-        shape("", &["database", "databases", "feeds", "documents", "sinks", "limits", "log"]);
+        shape("", &["database", "databases", "feeds", "documents", "sinks", "limits", "log", "metrics"]);
     pub(in super::super) static DATABASE: Shape = Shape { secrets: &["url"], ..shape("database", &["url"]) };
     pub(in super::super) static DATABASES: Shape = names("databases");
     pub(in super::super) static DATABASES_NAME: Shape =
@@ -68,11 +68,23 @@ pub(super) mod settings {
         ],
     );
     pub(in super::super) static LOG: Shape = shape("log", &["level", "format"]);
+    pub(in super::super) static METRICS: Shape = shape("metrics", &["file"]);
 
     /// All of them.
     pub(in super::super) fn all() -> Vec<&'static Shape> {
-        let single =
-            [&ROOT, &DATABASE, &DATABASES, &DATABASES_NAME, &FEEDS, &OPTIONS, &DOCUMENTS, &SINKS, &LIMITS, &LOG];
+        let single = [
+            &ROOT,
+            &DATABASE,
+            &DATABASES,
+            &DATABASES_NAME,
+            &FEEDS,
+            &OPTIONS,
+            &DOCUMENTS,
+            &SINKS,
+            &LIMITS,
+            &LOG,
+            &METRICS,
+        ];
         single.into_iter().chain(&FEED).chain(&STORE).chain(&SINK).collect()
     }
 }

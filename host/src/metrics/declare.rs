@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry, Unit};
 
-use super::{OfLane, OfPillow, OfPillowResult, OfProcessor, OfProcessorResult, OfSink, Seconds};
+use super::{OfLane, OfPillow, OfPillowResult, OfProcessorResult};
 
 /// Histograms by label, all with the same buckets.
 pub(super) type Histograms<S> = Family<S, Histogram, fn() -> Histogram>;
@@ -21,7 +21,6 @@ pub(super) struct Families {
     pub(super) processed: Family<OfProcessorResult, Counter>,
     pub(super) parked: Family<OfProcessorResult, Counter>,
     pub(super) retries: Family<OfProcessorResult, Counter>,
-    pub(super) cpu_seconds: Family<OfProcessor, Seconds>,
     pub(super) batches: Family<OfPillow, Counter>,
     pub(super) batch_seconds: Histograms<OfPillow>,
     pub(super) fetch_seconds: Histograms<OfPillow>,
@@ -33,11 +32,6 @@ pub(super) struct Families {
     pub(super) halted: Family<OfPillow, Gauge>,
     pub(super) lag: Family<OfLane, Gauge>,
     pub(super) queued_batches: Family<OfLane, Gauge>,
-    pub(super) queued_bytes: Family<OfLane, Gauge>,
-    pub(super) sink_up: Family<OfSink, Gauge, fn() -> Gauge>,
-    pub(super) sink_outages: Family<OfSink, Counter>,
-    pub(super) write_seconds: Histograms<OfSink>,
-    pub(super) rejected: Family<OfSink, Counter>,
 }
 
 impl Families {
@@ -51,7 +45,6 @@ impl Families {
             processed: plain(add, "changes_processed", "Changes that a processor was given, by result: written, skipped or failed"),
             parked: plain(add, "failures_parked", "Failures that were parked, by their kind as result"),
             retries: plain(add, "retries", "Retries of parked changes, by result: resolved or failed"),
-            cpu_seconds: with_unit(add, "process_cpu", Unit::Seconds, Family::default(), "CPU time of a processor's calls"),
             batches: plain(add, "batches", "Batches that were settled"),
             batch_seconds: seconds(add, "batch", "Time from the close of a batch to its settle"),
             fetch_seconds: seconds(add, "fetch", "Time of one bulk fetch of documents"),
@@ -63,11 +56,6 @@ impl Families {
             halted: plain(add, "halted", "Whether the pillow is halted because too much of what it does failed: 1 or 0"),
             lag: with_unit(add, "lag", Unit::Other("changes".to_owned()), Family::default(), "Changes between the checkpoint and the end of the partition"),
             queued_batches: plain(add, "queued_batches", "Batches that were read and are not settled"),
-            queued_bytes: with_unit(add, "queued", Unit::Bytes, Family::default(), "Bytes of batches that were read and are not settled"),
-            sink_up: up(add, "sink_up", "Whether the sink answers: 1 or 0"),
-            sink_outages: plain(add, "sink_outages", "Outages of the sink; a lasting one counts once"),
-            write_seconds: seconds(add, "sink_write", "Time of one write to the sink with its flush"),
-            rejected: plain(add, "sink_rejected", "Writes that the sink refused"),
         }
     }
 }
@@ -76,18 +64,6 @@ fn plain<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help:
     let metric = M::default();
     registry.register(name, help, metric.clone());
     metric
-}
-
-/// Gauges that are 1 until somebody says otherwise.
-fn up(registry: &mut Registry, name: &str, help: &str) -> Family<OfSink, Gauge, fn() -> Gauge> {
-    let one: fn() -> Gauge = || {
-        let gauge: Gauge = Gauge::default();
-        gauge.set(1);
-        gauge
-    };
-    let family = Family::new_with_constructor(one);
-    registry.register(name, help, family.clone());
-    family
 }
 
 fn with_unit<M: Metric + Clone>(registry: &mut Registry, name: &str, unit: Unit, metric: M, help: &str) -> M {

@@ -1,7 +1,6 @@
 //! Every metric, declared once: name, unit, labels, help.
 //!
-//! A stage asks for its handle once ([`Metrics::pillow`], [`Metrics::processor`], [`Metrics::lane`],
-//! [`Metrics::sink`]) and counts on it without looking labels up again. Labels are names from the settings and
+//! A stage asks for its handle once ([`Metrics::pillow`], [`Metrics::processor`], [`Metrics::lane`]) and counts on it without looking labels up again. Labels are names from the settings and
 //! manifests, topics and fixed words: never ids, never text of a guest or a server.
 
 mod declare;
@@ -16,9 +15,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::model::{FailureKind, Partition, PillowName, ProcessorName};
-
-/// Seconds that add up.
-pub type Seconds = Counter<f64, std::sync::atomic::AtomicU64>;
 
 /// All metrics of a process. Handed around in an `Arc`.
 #[derive(Debug)]
@@ -67,8 +63,6 @@ pub struct ProcessorMetrics {
     pub skipped: Counter,
     /// Changes that failed, as a whole or in a part.
     pub failed: Counter,
-    /// CPU seconds of its calls.
-    pub cpu_seconds: Seconds,
     /// Retries of parked changes that succeeded.
     pub retries_resolved: Counter,
     /// Retries of parked changes that failed again.
@@ -83,21 +77,6 @@ pub struct LaneMetrics {
     pub lag: Gauge,
     /// Batches that were read and are not settled.
     pub queued_batches: Gauge,
-    /// Their bytes.
-    pub queued_bytes: Gauge,
-}
-
-/// The metrics of one sink.
-#[derive(Debug, Clone)]
-pub struct SinkMetrics {
-    /// Whether it answers: 1 or 0.
-    pub up: Gauge,
-    /// Outages; a lasting one counts once.
-    pub outages: Counter,
-    /// Seconds of one write with its flush.
-    pub write_seconds: Histogram,
-    /// Writes that it refused.
-    pub rejected: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -112,12 +91,6 @@ struct OfPillowResult {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfProcessor {
-    pillow: String,
-    processor: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfProcessorResult {
     pillow: String,
     processor: String,
@@ -129,11 +102,6 @@ struct OfLane {
     pillow: String,
     topic: String,
     partition: u32,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfSink {
-    sink: String,
 }
 
 /// A label that is one of a few words.
@@ -179,7 +147,6 @@ impl Metrics {
     /// The handle of a processor.
     pub fn processor(&self, pillow: &PillowName, processor: &ProcessorName) -> ProcessorMetrics {
         let all = &self.families;
-        let label = OfProcessor { pillow: pillow.to_string(), processor: processor.to_string() };
         let with = |family: &Family<OfProcessorResult, Counter>, result| {
             let (pillow, processor) = (pillow.to_string(), processor.to_string());
             family.get_or_create_owned(&OfProcessorResult { pillow, processor, result: Word(result) })
@@ -188,7 +155,6 @@ impl Metrics {
             written: with(&all.processed, "written"),
             skipped: with(&all.processed, "skipped"),
             failed: with(&all.processed, "failed"),
-            cpu_seconds: all.cpu_seconds.get_or_create_owned(&label),
             retries_resolved: with(&all.retries, "resolved"),
             retries_failed: with(&all.retries, "failed"),
             parked: FailureKind::ALL.map(|kind| with(&all.parked, kind.as_str())),
@@ -201,27 +167,14 @@ impl Metrics {
         LaneMetrics {
             lag: self.families.lag.get_or_create_owned(&label),
             queued_batches: self.families.queued_batches.get_or_create_owned(&label),
-            queued_bytes: self.families.queued_bytes.get_or_create_owned(&label),
         }
     }
 
     /// Stops saying anything of a partition that this host no longer reads: its last lag would stand there for ever.
     pub fn forget_lane(&self, pillow: &PillowName, partition: &Partition) {
         let label = of_lane(pillow, partition);
-        for gauges in [&self.families.lag, &self.families.queued_batches, &self.families.queued_bytes] {
+        for gauges in [&self.families.lag, &self.families.queued_batches] {
             gauges.remove(&label);
-        }
-    }
-
-    /// The handle of a sink, which is up until somebody says otherwise.
-    pub fn sink(&self, name: &str) -> SinkMetrics {
-        let all = &self.families;
-        let label = OfSink { sink: name.to_owned() };
-        SinkMetrics {
-            up: all.sink_up.get_or_create_owned(&label),
-            outages: all.sink_outages.get_or_create_owned(&label),
-            write_seconds: all.write_seconds.get_or_create_owned(&label),
-            rejected: all.rejected.get_or_create_owned(&label),
         }
     }
 
@@ -263,7 +216,6 @@ mod tests {
         metrics.pillow(&pillow);
         metrics.processor(&pillow, &ProcessorName::new("rows"));
         metrics.lane(&pillow, &Partition::new("case", 0));
-        metrics.sink("search");
         let text: String =
             metrics.encode().lines().filter(|line| line.starts_with('#')).map(|line| format!("{line}\n")).collect();
         insta::assert_snapshot!("names", text);
@@ -277,8 +229,6 @@ mod tests {
         metrics.pillow(&pillow).swaps_failed.inc();
         metrics.pillow(&pillow).settle_seconds.observe(0.003);
         metrics.processor(&pillow, &processor).parked(FailureKind::Trap).inc();
-        metrics.processor(&pillow, &processor).cpu_seconds.inc_by(0.5);
-        metrics.sink("search").outages.inc();
         let text = metrics.encode();
         for line in [
             "pillowtop_changes_read_total{pillow=\"cases\"} 7",
@@ -286,19 +236,9 @@ mod tests {
             "pillowtop_settle_seconds_count{pillow=\"cases\"} 1",
             "pillowtop_failures_parked_total{pillow=\"cases\",processor=\"rows\",result=\"trap\"} 1",
             "pillowtop_failures_parked_total{pillow=\"cases\",processor=\"rows\",result=\"limit\"} 0",
-            "pillowtop_process_cpu_seconds_total{pillow=\"cases\",processor=\"rows\"} 0.5",
-            "pillowtop_sink_up{sink=\"search\"} 1",
-            "pillowtop_sink_outages_total{sink=\"search\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
-    }
-
-    #[test]
-    fn a_sink_that_is_down_stays_down_for_its_next_user() {
-        let metrics = Metrics::new();
-        metrics.sink("search").up.set(0);
-        assert_eq!(metrics.sink("search").up.get(), 0);
     }
 
     #[test]

@@ -58,8 +58,12 @@ impl Carrier {
         };
         let versions = batch.changes.iter().map(version).collect();
         loop {
+            let started = tokio::time::Instant::now();
             let documents = match fetcher.fetch(&batch.changes).await {
-                Ok(documents) => documents,
+                Ok(documents) => {
+                    self.pillow.status.fetched(started.elapsed());
+                    documents
+                }
                 Err(outage) => {
                     self.wait("document store", &outage, &mut backoff).await?;
                     continue;

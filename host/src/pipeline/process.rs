@@ -52,6 +52,15 @@ impl Job {
     }
 }
 
+/// What came of the changes that a stage was given.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tally {
+    pub(super) written: u64,
+    pub(super) skipped: u64,
+    /// As a whole or in a part.
+    pub(super) failed: u64,
+}
+
 /// A batch after its processors.
 #[derive(Debug)]
 pub(super) struct Processed {
@@ -61,8 +70,8 @@ pub(super) struct Processed {
     pub(super) writes: Vec<StagedWrite>,
     pub(super) failures: Vec<Failure>,
     pub(super) resolved: Vec<Resolved>,
-    /// (Stage, change) pairs that a processor had nothing to do for.
-    pub(super) skipped: usize,
+    /// By stage, what came of its changes.
+    pub(super) tallies: Vec<Tally>,
     /// Documents that were there.
     pub(super) present: usize,
     /// Writes that went to sinks other than through the settle.
@@ -114,13 +123,14 @@ pub(super) async fn process(
         .collect();
     let items = Arc::new(items);
     let failures = batch.undecodable.iter().map(|entry| undecodable(&batch, entry)).collect();
+    let tallies = vec![Tally::default(); generation.stages.len()];
     let mut processed = Processed {
         batch,
         generation,
         writes: Vec::new(),
         failures,
         resolved: Vec::new(),
-        skipped: 0,
+        tallies,
         present,
         sent: 0,
         versions: Vec::new(),
@@ -196,10 +206,15 @@ impl Processed {
             let place = task.places[at];
             match answer {
                 Answer::Outcome(Outcome::Skip(_)) => {
-                    self.skipped += 1;
+                    self.tallies[task.stage].skipped += 1;
                     self.resolve(stage, place, Vec::new());
                 }
                 Answer::Outcome(Outcome::Done { writes, failures }) => {
+                    let tally = &mut self.tallies[task.stage];
+                    match failures.is_empty() {
+                        true => tally.written += 1,
+                        false => tally.failed += 1,
+                    }
                     self.writes.extend(writes.into_iter().map(|write| StagedWrite {
                         stage: task.stage,
                         change: place,
@@ -217,10 +232,17 @@ impl Processed {
                         message: format!("asked for more look-ups after {MOST_ROUNDS} rounds of them"),
                         retry: RetryHelps::No,
                     };
+                    self.tallies[task.stage].failed += 1;
                     self.fail(stage, place, failure, None);
                 }
-                Answer::Outcome(Outcome::Failed(failure)) => self.fail(stage, place, failure, None),
-                Answer::Fault(failure, last_log) => self.fail(stage, place, failure, last_log),
+                Answer::Outcome(Outcome::Failed(failure)) => {
+                    self.tallies[task.stage].failed += 1;
+                    self.fail(stage, place, failure, None);
+                }
+                Answer::Fault(failure, last_log) => {
+                    self.tallies[task.stage].failed += 1;
+                    self.fail(stage, place, failure, last_log);
+                }
             }
         }
         needs

@@ -101,7 +101,7 @@ pub struct Runner {
     positions: HashMap<Partition, Position>,
     lanes: Lanes<Processed>,
     carried: JoinSet<Carried>,
-    settling: JoinSet<Done>,
+    settling: JoinSet<(Done, Duration)>,
     in_settle: usize,
     /// Resolves when the batch that closed last has drawn its version.
     last_drawn: Option<oneshot::Receiver<()>>,
@@ -123,7 +123,7 @@ enum Event {
     Pause,
     Lag,
     Carried(Result<Carried, JoinError>),
-    Settled(Result<Done, JoinError>),
+    Settled(Result<(Done, Duration), JoinError>),
     Retry(Vec<Parked>),
     Feed(Result<FeedEvent, feed::Error>),
 }
@@ -231,8 +231,8 @@ impl Runner {
                     self.settle_ready();
                 }
                 Event::Carried(Ok((_, None))) => {}
-                Event::Settled(Ok(done)) => {
-                    if let Some(end) = self.settled(done) {
+                Event::Settled(Ok((done, took))) => {
+                    if let Some(end) = self.settled(done, took) {
                         return end;
                     }
                     self.settle_ready();
@@ -378,11 +378,15 @@ impl Runner {
         }
         self.in_settle = batches.len();
         let (settler, give_up) = (Arc::clone(&self.settler), self.give_up.clone());
-        self.settling.spawn(async move { settler.settle(Group { batches, owned }, &give_up).await });
+        let started = tokio::time::Instant::now();
+        self.settling.spawn(async move {
+            let done = settler.settle(Group { batches, owned }, &give_up).await;
+            (done, started.elapsed())
+        });
     }
 
     /// Takes note of a settle; the end of the run when it did not commit.
-    fn settled(&mut self, done: Done) -> Option<End> {
+    fn settled(&mut self, done: Done, took: Duration) -> Option<End> {
         self.in_settle = 0;
         let (batches, failures, settled) = match done {
             Done::Settled { batches, failures, settled } => (batches, failures, settled),
@@ -417,6 +421,7 @@ impl Runner {
         for (partition, depth) in self.lanes.depths() {
             self.pillow.status.set_in_flight(partition, depth);
         }
+        self.pillow.status.count_settled(&batches, &failures, took, now);
         self.pillow.status.count(|counts| {
             counts.settles += 1;
             counts.parked += failures.len() as u64;
@@ -424,7 +429,7 @@ impl Runner {
             for processed in &batches {
                 counts.batches += 1;
                 counts.fetched += processed.present as u64;
-                counts.skipped += processed.skipped as u64;
+                counts.skipped += processed.tallies.iter().map(|tally| tally.skipped).sum::<u64>();
                 counts.written += processed.sent as u64;
                 let entries = processed.batch.read as u64;
                 if processed.batch.only.is_some() {
@@ -457,8 +462,8 @@ impl Runner {
             self.settle_ready();
             tokio::select! {
                 Some(done) = self.settling.join_next() => match done {
-                    Ok(Done::Abandoned) => return None,
-                    Ok(done) => if let Some(refused) = self.settled(done) {
+                    Ok((Done::Abandoned, _)) => return None,
+                    Ok((done, took)) => if let Some(refused) = self.settled(done, took) {
                         return Some(refused);
                     },
                     Err(error) => return Some(End::Failed(error.to_string())),

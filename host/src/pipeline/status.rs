@@ -1,15 +1,18 @@
 //! What a pillow says of itself: state, lanes, counts. Read by heartbeats and by whoever waits for "caught up".
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::model::{Partition, Position};
+use crate::metrics::{Metrics, PillowMetrics};
+use crate::model::{Failure, Partition, PillowName, Position};
 
 use super::halt::Cause;
+use super::process::Processed;
 
 /// What a pillow is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -118,11 +121,14 @@ pub struct Snapshot {
 pub struct Status {
     inner: Mutex<Snapshot>,
     caught_up: watch::Sender<bool>,
+    pillow: PillowName,
+    metrics: Arc<Metrics>,
+    own: PillowMetrics,
 }
 
 impl Status {
-    /// A pillow that is starting.
-    pub fn new(now: Timestamp) -> Self {
+    /// A pillow that is starting. What it counts shows in `metrics` as well.
+    pub fn new(now: Timestamp, pillow: PillowName, metrics: Arc<Metrics>) -> Self {
         let snapshot = Snapshot {
             state: State::Starting,
             since: now,
@@ -131,7 +137,8 @@ impl Status {
             lanes: BTreeMap::new(),
             delay_ms: None,
         };
-        Self { inner: Mutex::new(snapshot), caught_up: watch::Sender::new(false) }
+        let own = metrics.pillow(&pillow);
+        Self { inner: Mutex::new(snapshot), caught_up: watch::Sender::new(false), pillow, metrics, own }
     }
 
     /// The status now.
@@ -155,6 +162,7 @@ impl Status {
 
     /// Notes that the pillow waits for something; only a running one is said to wait.
     pub(super) fn waits(&self, state: State) {
+        self.own.outage_retries.inc();
         let waiting = matches!(self.lock().state, State::Running | State::Waiting { .. } | State::Starting);
         if waiting {
             self.set(state);
@@ -170,7 +178,48 @@ impl Status {
     }
 
     pub(super) fn count(&self, change: impl FnOnce(&mut Counts)) {
-        change(&mut self.lock().counts);
+        let mut inner = self.lock();
+        let before = inner.counts;
+        change(&mut inner.counts);
+        let counts = inner.counts;
+        drop(inner);
+        self.own.read.inc_by(counts.read - before.read);
+        self.own.collapsed.inc_by(counts.collapsed - before.collapsed);
+        self.own.batches.inc_by(counts.batches - before.batches);
+        self.own.commits.inc_by(counts.settles - before.settles);
+    }
+
+    pub(super) fn fetched(&self, took: Duration) {
+        self.own.fetch_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts what settled, by processor, and what was parked with it.
+    pub(super) fn count_settled(&self, batches: &[Processed], failures: &[Failure], took: Duration, now: Timestamp) {
+        self.own.settle_seconds.observe(took.as_secs_f64());
+        for processed in batches {
+            let age = now.duration_since(processed.batch.time).as_secs_f64();
+            self.own.batch_seconds.observe(age.max(0.0));
+            for (stage, tally) in processed.generation.stages.iter().zip(&processed.tallies) {
+                let metrics = self.metrics.processor(&self.pillow, &stage.name);
+                metrics.written.inc_by(tally.written);
+                metrics.skipped.inc_by(tally.skipped);
+                metrics.failed.inc_by(tally.failed);
+                if processed.batch.only.is_some() {
+                    metrics.retries_resolved.inc_by(tally.written + tally.skipped);
+                    metrics.retries_failed.inc_by(tally.failed);
+                }
+            }
+        }
+        for failure in failures {
+            match &failure.id.processor {
+                Some(processor) => {
+                    self.metrics.processor(&self.pillow, processor).parked(failure.kind).inc();
+                }
+                None => {
+                    self.own.undecodable.inc();
+                }
+            }
+        }
     }
 
     pub(super) fn set_delay(&self, milliseconds: i64) {
@@ -192,10 +241,14 @@ impl Status {
     }
 
     pub(super) fn set_in_flight(&self, partition: &Partition, batches: usize) {
+        self.metrics.lane(&self.pillow, partition).queued_batches.set(i64::try_from(batches).unwrap_or(i64::MAX));
         self.lane(partition, |lane| lane.in_flight = batches);
     }
 
     pub(super) fn set_lag(&self, partition: &Partition, lag: Option<u64>) {
+        if let Some(lag) = lag {
+            self.metrics.lane(&self.pillow, partition).lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
+        }
         self.lane(partition, |lane| lane.lag = lag);
     }
 

@@ -16,6 +16,7 @@ use crate::documents::DocumentStore;
 use crate::documents::memory::MemoryDocuments;
 use crate::feed::memory::MemoryLog;
 use crate::feed::{Limits, Start};
+use crate::metrics::Metrics;
 use crate::model::{Clock, Collapse, DocumentKey, Partition, PillowName, ProcessorName, chain};
 use crate::pipeline::{
     End, FailureLimit, Fetcher, Generation, LookupStores, Pillow, Runner, Snapshot, Stage, State, Status, Tuning,
@@ -148,7 +149,7 @@ impl Bench {
     }
 
     pub(super) fn run_generation(&self, generation: Arc<Generation>) -> Run {
-        let status = Arc::new(Status::new(Clock::System.now()));
+        let status = Arc::new(Status::new(Clock::System.now(), self.pillow.clone(), Arc::new(Metrics::new())));
         let pillow = Pillow {
             name: self.pillow.clone(),
             source: Arc::new(self.log.clone()),
