@@ -393,7 +393,7 @@ contract! {
     an_operator_moves_a_checkpoint_and_is_remembered_for_ever
     a_checkpoint_is_not_set_while_a_host_runs_the_pillow
     parked_failures_are_found_marked_and_dropped_by_filter
-    a_halt_is_kept_with_its_causes_until_the_pillow_is_resumed,
+    a_halt_is_kept_with_its_causes_until_the_pillow_is_resumed
     a_pillow_is_paused_until_it_is_resumed
     what_was_settled_is_there_for_the_next_host
 }
