@@ -1,7 +1,9 @@
 //! What runs equals what is on disk: swaps under load, every way that a file changes, and what operators see and do,
 //! through the real binary.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking, its helpers too")]
+#![allow(clippy::print_stdout, reason = "a test prints what it measured, and what the host said when it fails")]
 
+mod counting;
 mod files;
 mod load;
 mod modules;

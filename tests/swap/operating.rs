@@ -195,3 +195,62 @@ fn without_a_host_the_command_tries_again_itself_and_says_what_came_of_it() {
     assert_eq!(failed.status.code(), Some(3), "{failed:?}");
     assert!(String::from_utf8_lossy(&failed.stderr).contains("cases did not start"), "{failed:?}");
 }
+
+#[test]
+fn a_host_gives_way_to_another_one_and_goes_on_when_that_is_gone() {
+    let world = World::new();
+    world.put_manifest(&Pillow::new("cases", "case-sql", "v1"));
+    let first = world.run(&[]);
+    world.wait_for_generation("cases", 1);
+    let second = world.run(&[]);
+    until("the second host runs it", || match world.log().matches("starts pillow=cases").count() {
+        2 => Ok(()),
+        count => Err(format!("it was started {count} times")),
+    });
+    // The first one finds out when it settles.
+    let states = || {
+        let beats = world.json(&["status"]);
+        let alive = beats.as_array().unwrap().iter().filter(|beat| beat["alive"] == true);
+        let mut states: Vec<String> = alive.map(|beat| beat["status"]["state"].as_str().unwrap().to_owned()).collect();
+        states.sort();
+        states
+    };
+    let mut published = 0;
+    until("the first host gives way", || {
+        published += 1;
+        world.publish("case-sql", &[&format!("d{published:04}")]);
+        if states() == ["failed", "running"] { Ok(()) } else { Err(format!("they are {:?}", states())) }
+    });
+    assert!(!world.log().contains("halted"), "{}", world.log());
+    world.publish("case-sql", &["e"]);
+    until("the second host goes on", || match world.database.number("select count(*) from cases where id = 'e'") {
+        1 => Ok(()),
+        _ => Err("it does not".to_owned()),
+    });
+    second.kill();
+    world.publish("case-sql", &["f"]);
+    until("the first host takes it back", || {
+        match world.database.number("select count(*) from cases where id = 'f'") {
+            1 => Ok(()),
+            _ => Err("it does not".to_owned()),
+        }
+    });
+    first.stop();
+}
+
+#[test]
+fn a_pillow_starts_when_what_it_lacks_beside_its_files_is_there() {
+    let world = World::new();
+    let settings = std::fs::read_to_string(world.path("pillowtop.toml")).unwrap();
+    world.put("pillowtop.toml", settings.replace("from documents", "from later"));
+    world.put_manifest(&Pillow::new("cases", "case-sql", "v1"));
+    world.publish("case-sql", &["a"]);
+    let host = world.run(&[]);
+    let status = world.wait_for_state("cases", "failed");
+    assert!(status["reason"].as_str().unwrap().contains("later"), "{status}");
+    world.database.execute("create view later as select * from documents");
+    world.wait_for_rows("cases", "a=v1");
+    // Tried with growing pauses, not in a loop.
+    assert!(world.log().matches("building").count() < 10, "{}", world.log());
+    host.stop();
+}

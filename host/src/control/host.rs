@@ -91,7 +91,7 @@ enum Event {
     Files,
     Looked(Result<Seen, JoinError>),
     Beat,
-    Pillow(Box<Report>),
+    Pillow(Report),
     CaughtUp,
 }
 
@@ -167,7 +167,7 @@ impl Host {
                 }
                 Event::Pillow(report) => {
                     if let Some(seen) = &self.seen {
-                        self.pillows.take(*report, seen);
+                        self.pillows.take(report, seen);
                     }
                     self.follow();
                     observe.send_replace(self.statuses());
@@ -187,7 +187,7 @@ impl Host {
         tokio::select! {
             biased;
             () = stop.cancelled() => Event::Stop,
-            report = self.pillows.next() => Event::Pillow(Box::new(report)),
+            report = self.pillows.next() => Event::Pillow(report),
             Some(seen) = self.looks.join_next() => Event::Looked(seen),
             _ = beats.tick() => Event::Beat,
             () = self.watch.changed() => Event::Files,

@@ -33,7 +33,7 @@ pub(super) struct Pillows {
     stop: CancellationToken,
     running: BTreeMap<PillowName, Running>,
     tasks: JoinSet<()>,
-    builds: JoinSet<Built>,
+    builds: JoinSet<Box<Built>>,
     building: BTreeMap<task::Id, (PillowName, Shape)>,
     refused: BTreeMap<PillowName, Refused>,
 }
@@ -69,7 +69,7 @@ pub(super) struct Refused {
 
 /// Something that a task of a pillow came to.
 pub(super) enum Report {
-    Built(Result<(task::Id, Built), JoinError>),
+    Built(Result<(task::Id, Box<Built>), JoinError>),
     Ended(Result<(task::Id, ()), JoinError>),
 }
 
@@ -169,7 +169,7 @@ impl Pillows {
         let number = self.running.get(name).map_or(0, |running| running.handle.generations.borrow().number) + 1;
         let resources = Arc::clone(&self.resources);
         tracing::info!(pillow = %name, generation = number, "building");
-        let task = self.builds.spawn(async move { build(manifest, number, scope, &resources).await });
+        let task = self.builds.spawn(async move { Box::new(build(manifest, number, scope, &resources).await) });
         self.building.insert(task.id(), (name.clone(), shape.clone()));
     }
 
@@ -178,7 +178,7 @@ impl Pillows {
         match report {
             Report::Built(Ok((task, built))) => {
                 self.building.remove(&task);
-                self.built(built, seen);
+                self.built(*built, seen);
             }
             Report::Built(Err(error)) => {
                 if let Some((name, shape)) = self.building.remove(&error.id()) {

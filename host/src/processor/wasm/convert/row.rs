@@ -1,7 +1,7 @@
 //! Rows and values: as wide as the table, each value of its column's kind and in its form.
 
 use super::json::json;
-use crate::model::{Column, ColumnKind, Row, Table, Value};
+use crate::model::{Column, ColumnKind, Row, Table, Value, timestamp_text};
 use crate::processor::wasm::bindings::pillowtop::processor::types as contract;
 
 /// The row in the model's values, and its bytes.
@@ -39,12 +39,11 @@ fn value(given: contract::Value, column: &Column) -> Result<Value, String> {
         contract::Value::Bytes(bytes) => (Value::Bytes(bytes), ColumnKind::Bytes),
         contract::Value::Date(text) if is_date(&text) => (Value::Date(text), ColumnKind::Date),
         contract::Value::Date(text) => return Err(format!("{} is no date, as 2026-02-03 is", shown(&text))),
-        contract::Value::Timestamp(text) if text.parse::<jiff::Timestamp>().is_ok() => {
-            (Value::Timestamp(text), ColumnKind::Timestamp)
-        }
-        contract::Value::Timestamp(text) => {
-            return Err(format!("{} is no time, as 2026-02-03T10:00:00Z is", shown(&text)));
-        }
+        // In one form, whatever the offset and the digits: what is equal is then equal text, also to sinks that compare.
+        contract::Value::Timestamp(text) => match text.parse::<jiff::Timestamp>() {
+            Ok(time) => (Value::Timestamp(timestamp_text(time)), ColumnKind::Timestamp),
+            Err(_) => return Err(format!("{} is no time, as 2026-02-03T10:00:00Z is", shown(&text))),
+        },
         contract::Value::Json(bytes) => {
             json(&bytes)?;
             let text = String::from_utf8(bytes).map_err(|error| format!("not UTF-8: {error}"))?;
@@ -122,7 +121,8 @@ mod tests {
         check(date("20240229"), ColumnKind::Date, Err("\"20240229\" is no date, as 2026-02-03 is"));
         let time = |text: &str| contract::Value::Timestamp(text.into());
         let sound = "2026-02-03T10:00:00.5+02:00";
-        check(time(sound), ColumnKind::Timestamp, Ok(Value::Timestamp(sound.into())));
+        let one_form = Value::Timestamp("2026-02-03T08:00:00.500000Z".into());
+        check(time(sound), ColumnKind::Timestamp, Ok(one_form));
         check(time("10:00"), ColumnKind::Timestamp, Err("\"10:00\" is no time, as 2026-02-03T10:00:00Z is"));
         check(contract::Value::Double(f64::NAN), ColumnKind::Double, Err("NaN is no number that databases agree on"));
         check(contract::Value::Json(b"[1]".to_vec()), ColumnKind::Json, Ok(Value::Json("[1]".into())));

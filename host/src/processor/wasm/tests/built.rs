@@ -243,5 +243,5 @@ fn rows_and_conditions_arrive() {
     };
     assert_eq!((rows.len(), &**table), (1, "last_visits"));
     assert_eq!(*when, Condition::Newer("visited_at".to_owned()));
-    assert_eq!(row[3], Value::Timestamp("2026-02-03T10:00:00Z".to_owned()));
+    assert_eq!(row[3], Value::Timestamp("2026-02-03T10:00:00.000000Z".to_owned()));
 }
