@@ -47,9 +47,7 @@ async fn check(site: &Site, expected: &Expected) {
     assert_eq!(site.rows(VISITS).await, expected.visits());
     assert_eq!(site.rows(LAST_VISITS).await, expected.last_visits());
     let parked = site.parked().await;
-    let refused: BTreeSet<&str> = parked.iter().map(|entry| entry["document"].as_str().unwrap()).collect();
-    assert_eq!(refused, expected.refused().into_iter().collect::<BTreeSet<_>>(), "{parked:#?}");
-    assert!(parked.iter().all(|entry| entry["processor"] == "visits"), "{parked:#?}");
+    assert!(parked.is_empty(), "{parked:#?}");
 
     let forms = expected.forms();
     check_queries(
@@ -278,11 +276,8 @@ async fn a_processor_that_fails_neither_stops_nor_repeats_the_others_and_is_retr
     )
     .await;
     site.pillow("forms", &(pillows::forms() + &pillows::hostile("stamp")));
-    let host = site.start(&["run"]);
     site.run(&["errors", "retry", "--all"]).await.well();
-    until("the retries resolve", async || site.parked().await.is_empty().then_some(())).await;
-    host.signal("TERM").await;
-    host.ended().await.well();
+    assert!(site.parked().await.is_empty());
     assert_eq!(site.search("hostile", "version:stamp").await["total"], 2);
     assert_eq!(site.rows("select json_array(count(*)) from hostile_rows").await, [json!([40])]);
     assert_eq!(site.rows("select json_array(form_id) from seen").await, [] as [Value; 0]);

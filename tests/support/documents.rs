@@ -99,14 +99,7 @@ impl Expected {
                 form["received_on"]
             ])
         };
-        let forms = self.documents.values().filter(|form| reports_a_visit(form) && time_of(form).is_some());
-        forms.map(row).collect()
-    }
-
-    /// The forms with a visit at no time, which the table refuses.
-    pub(crate) fn refused(&self) -> Vec<&str> {
-        let forms = self.documents.values().filter(|form| reports_a_visit(form) && time_of(form).is_none());
-        forms.map(id).collect()
+        self.documents.values().filter(|form| reports_a_visit(form)).map(row).collect()
     }
 
     /// The last visit of each case: its id and the time.
