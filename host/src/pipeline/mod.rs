@@ -15,7 +15,6 @@ mod halt;
 mod isolate;
 mod lanes;
 mod process;
-mod retry;
 mod runner;
 mod settle;
 mod status;

@@ -15,6 +15,7 @@ use crate::feed::{self, Event as FeedEvent, Feed, From, Limits, Read, Source, St
 use crate::model::{
     Batch, Change, Clock, Collapse, Entry, Epoch, Era, Partition, PillowName, Position, WriteVersion, chain, collapse,
 };
+use crate::replay::{RetryGroup, group};
 
 use super::carry::Carrier;
 use super::fetch::Fetcher;
@@ -22,7 +23,6 @@ use super::generation::Generation;
 use super::halt::{Cause, FailureLimit, FailureWindow};
 use super::lanes::{Lanes, Ticket};
 use super::process::Processed;
-use super::retry::{RetryGroup, group};
 use super::settle::{Done, Group, Settler};
 use super::status::{State, Status};
 use super::workers::Workers;
