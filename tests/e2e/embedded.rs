@@ -11,7 +11,6 @@ use crate::support::documents::{Expected, VISIT, id, lines, made_up, visit_form}
 use crate::support::guests::{guest, workspace};
 use crate::support::pillows;
 use crate::support::site::{Site, read};
-use crate::support::wait::until;
 
 const VISITS: &str = "select json_array(form_id, number, case_id, domain, user_id, visited_at, received_at) from visits \
                       order by form_id, number";
