@@ -83,7 +83,7 @@ impl Folder {
         child.stdin.take().unwrap().write_all(&lines).unwrap();
         let output = child.wait_with_output().unwrap();
         let published: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(published["changes"], count, "{published}");
+        assert_eq!((&published["documents"], &published["deletions"]), (&count.into(), &0.into()), "{published}");
     }
 
     /// The program with these arguments; what it prints is kept as JSON.
