@@ -25,7 +25,7 @@ test: ## everything that proves behaviour, starting the servers it needs
 	@.ci/install-debian test
 	@tests/services/kafka fetch
 	@guest-sdk/wasm-std build $(GUESTS)
-	cargo test --workspace
+	cargo test --workspace --no-fail-fast
 
 test-fast: ## unit tests only: no servers, no processes
 	cargo test --workspace --lib
