@@ -40,9 +40,9 @@ chaos: ## 300 rounds of kill -9
 	@guest-sdk/wasm-std build $(GUESTS)
 	PILLOWTOP_KILL_ROUNDS=300 cargo test -p pillowtop --test kill
 
-bench: setup ## measure (release build, about ten minutes the first time)
-	@guest-sdk/wasm-std build $(GUESTS)
-	cargo bench -p pillowtop
+bench: setup ## measure (release build, about ten minutes the first time); FIGURES="memory swap" measures some
+	@tests/services/kafka fetch
+	cargo bench -p pillowtop --bench bench -- $(FIGURES)
 
 lint: ## format, clippy and documentation, warnings are errors
 	cargo fmt --all --check

@@ -31,6 +31,7 @@ use super::processors::{NoLookups, call, change, written};
 pub(crate) const CASES: usize = 20_000;
 const TOPIC: &str = "case-sql";
 const PARTITIONS: u32 = 4;
+const DOMAINS: usize = 50;
 
 /// Cases, and a log that announces them.
 pub(crate) struct Input {
@@ -46,7 +47,7 @@ impl Input {
         for number in 0..CASES {
             store.put(DocumentKey::new(TOPIC, documents::id(number)), documents::case(number));
         }
-        let changes: Vec<_> = (0..CASES).map(|number| change(number, TOPIC)).collect();
+        let changes: Vec<_> = (0..CASES).map(|number| change(number, DOMAINS, TOPIC)).collect();
         for _ in 0..times {
             for (number, change) in changes.iter().enumerate() {
                 let partition = Partition::new(TOPIC, u32::try_from(number).unwrap() % PARTITIONS);
@@ -70,7 +71,7 @@ pub(crate) fn indexer() -> Arc<dyn Processor> {
 /// What es-indexer makes of every case, by id: called without the pipeline.
 pub(crate) fn expected(processor: &Arc<dyn Processor>) -> BTreeMap<String, Value> {
     let item = |number| Item {
-        change: Arc::new(change(number, TOPIC)),
+        change: Arc::new(change(number, DOMAINS, TOPIC)),
         document: Document::Present(documents::case(number).into()),
         found: Vec::new(),
     };

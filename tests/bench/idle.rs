@@ -15,10 +15,11 @@ use super::report::{Goal, Report, Unit};
 const PILLOWS: usize = 30;
 /// Cases that each pillow has had before it was idle.
 const CASES: usize = 500;
-/// Between two questions to the host.
-const EVERY: Duration = Duration::from_millis(200);
-/// Questions after it became idle, before its memory is read; the answers come from heartbeats, one a second.
-const SETTLE: usize = 10;
+/// Between two questions to the host, which answers with its heartbeat.
+const EVERY: Duration = Duration::from_secs(1);
+/// Questions that it is found idle at, one after the other, before its memory is read: by then it has closed the writers
+/// of its indices.
+const SETTLE: usize = 20;
 const RUNS: usize = 3;
 
 pub(crate) fn measure(report: &mut Report) {

@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -126,13 +126,12 @@ impl Entry {
 
     /// The component, or nothing when there is no entry.
     fn read(&self, engine: &Engine) -> Result<Option<Component>, String> {
-        let (Ok(code), Ok(hash)) = (fs::read(&self.code), fs::read_to_string(&self.hash)) else {
+        let (Ok(found), Ok(hash)) = (hash_of_file(&self.code), fs::read_to_string(&self.hash)) else {
             return Ok(None);
         };
-        if hash != hash_of(&code) {
+        if hash != found {
             return Err("it does not have the hash that is stored beside it".to_owned());
         }
-        drop(code);
         #[expect(unsafe_code, reason = "loading compiled code from the host's own folder")]
         // SAFETY: the file holds what this program's compiler wrote: its hash was checked just now, the folder is
         // writable by the host's user alone, and files in it are replaced by renaming, never changed in place, so that
@@ -157,6 +156,19 @@ fn from_memory(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
 
 fn hash_of(code: &[u8]) -> String {
     Digest(Sha256::digest(code).into()).to_string()
+}
+
+/// Reads the file piece by piece: it is mapped afterwards, and never as a whole in memory of our own.
+fn hash_of_file(path: &Path) -> std::io::Result<String> {
+    let mut file = fs::File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut piece = [0; 16 << 10];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(Digest(hasher.finalize().into()).to_string()),
+            read => hasher.update(&piece[..read]),
+        }
+    }
 }
 
 fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {

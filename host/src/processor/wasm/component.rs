@@ -2,6 +2,7 @@
 //! cache.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use wasmtime::component::Component;
 use wit_component::ComponentEncoder;
@@ -20,7 +21,7 @@ pub(super) fn load(
     bytes: &[u8],
     granted: &Grants,
     cache: Option<&Cache>,
-) -> Result<(Component, Digest), StartError> {
+) -> Result<(Arc<Component>, Digest), StartError> {
     let inspection = inspect_bytes(path, bytes)?;
     grants::check(path, &inspection, granted)?;
     let refused = |reason: String| StartError::Module(format!("{} is refused: {reason}", path.display()));
@@ -28,14 +29,14 @@ pub(super) fn load(
         Kind::Component => Ok(None),
         Kind::Module { .. } => encode(bytes).map(Some),
     };
-    let component = match cache {
+    let make = || match cache {
         Some(cache) => cache.load(engine, inspection.digest, || {
             let encoded = encoded()?;
             engine.precompile(encoded.as_deref().unwrap_or(bytes))
         }),
         None => encoded().and_then(|encoded| engine.compile(encoded.as_deref().unwrap_or(bytes))),
     };
-    let component = component.map_err(|error| refused(in_one_line(&error)))?;
+    let component = engine.loaded().get(inspection.digest, make).map_err(|error| refused(in_one_line(&error)))?;
     Ok((component, inspection.digest))
 }
 

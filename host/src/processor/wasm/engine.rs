@@ -7,6 +7,8 @@ use std::time::Duration;
 use wasmtime::component::Component;
 use wasmtime::{Config, OptLevel};
 
+use super::loaded::Loaded;
+
 /// How often running code is looked at. Deadlines are held with about this precision.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -19,6 +21,7 @@ const TICK: Duration = Duration::from_millis(10);
 pub struct Engine {
     runtime: wasmtime::Engine,
     compilers: Arc<rayon::ThreadPool>,
+    loaded: Loaded,
 }
 
 /// An engine that cannot be made.
@@ -60,11 +63,16 @@ impl Engine {
             }
         };
         std::thread::Builder::new().name("epochs".to_owned()).spawn(tick).map_err(EngineError::Ticker)?;
-        Ok(Self { runtime, compilers: Arc::new(compilers) })
+        Ok(Self { runtime, compilers: Arc::new(compilers), loaded: Loaded::default() })
     }
 
     pub(super) fn runtime(&self) -> &wasmtime::Engine {
         &self.runtime
+    }
+
+    /// The components in use on this engine.
+    pub(super) fn loaded(&self) -> &Loaded {
+        &self.loaded
     }
 
     /// Compiles a component to what [`Self::precompile`] would write. Takes about a second of CPU for a megabyte.

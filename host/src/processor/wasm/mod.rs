@@ -19,6 +19,7 @@ mod imports;
 mod inspect;
 mod instance;
 mod limits;
+mod loaded;
 mod log;
 
 pub use cache::{Cache, CacheError};
@@ -30,6 +31,8 @@ pub use log::Names;
 
 use std::path::Path;
 use std::sync::Arc;
+
+use wasmtime::component::Component;
 
 use self::bindings::ProcessorPre;
 use self::convert::Declared;
@@ -60,6 +63,8 @@ pub struct WasmProcessor {
     declared: Arc<Declared>,
     description: Description,
     digest: Digest,
+    /// Held so that the next one of the same module finds it.
+    _component: Arc<Component>,
 }
 
 /// Loads a processor and proves that it starts: compiles it, or finds it in the cache, and configures one instance.
@@ -93,7 +98,13 @@ pub fn load(engine: &Engine, source: Source<'_>, cache: Option<&Cache>) -> Resul
         config: source.config,
     });
     let description = template.configure()?.description;
-    Ok(WasmProcessor { declared: Arc::new(Declared::new(&description)), template, description, digest })
+    Ok(WasmProcessor {
+        declared: Arc::new(Declared::new(&description)),
+        template,
+        description,
+        digest,
+        _component: component,
+    })
 }
 
 impl Processor for WasmProcessor {

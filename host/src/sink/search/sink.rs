@@ -15,7 +15,7 @@ use crate::model::{Clock, Index, Outage, RetryHelps, Table, Write, chain};
 use crate::sink::{PrepareError, Rejected, Sink, Versioned};
 
 /// How long an index stays open for writing without a write. A closed one costs no memory and no thread.
-const IDLE: Duration = Duration::from_secs(30);
+const IDLE: Duration = Duration::from_secs(10);
 
 /// Search indices in a folder. Cheap to open: an index is opened by its first write.
 pub struct SearchSink {

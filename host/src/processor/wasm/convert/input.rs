@@ -72,10 +72,14 @@ fn milliseconds(instant: jiff::Timestamp) -> f64 {
     instant.as_millisecond() as f64
 }
 
+/// So many texts are compared one by one; that is quicker than hashing, and most batches have no more.
+const FEW: usize = 32;
+
 /// The texts of a batch that repeat, each once.
 #[derive(Default)]
 struct Symbols<'a> {
     texts: Vec<&'a str>,
+    /// Where each stands; empty as long as they are few.
     places: HashMap<&'a str, u32>,
 }
 
@@ -95,12 +99,26 @@ impl<'a> Symbols<'a> {
         {
             return place;
         }
-        let next = u32::try_from(self.texts.len()).expect("a batch has far fewer than 2^32 changes");
-        let place = *self.places.entry(text).or_insert(next);
-        if place == next {
-            self.texts.push(text);
-        }
+        let place = self.find(text).unwrap_or_else(|| self.add(text));
         *last = Some((text, place));
+        place
+    }
+
+    fn find(&self, text: &str) -> Option<u32> {
+        if !self.places.is_empty() {
+            return self.places.get(text).copied();
+        }
+        self.texts.iter().zip(0..).find(|(known, _)| **known == text).map(|(_, place)| place)
+    }
+
+    fn add(&mut self, text: &'a str) -> u32 {
+        let place = u32::try_from(self.texts.len()).expect("a batch has far fewer than 2^32 changes");
+        self.texts.push(text);
+        if self.texts.len() == FEW {
+            self.places.extend(self.texts.iter().copied().zip(0..));
+        } else if self.texts.len() > FEW {
+            self.places.insert(text, place);
+        }
         place
     }
 }
@@ -121,6 +139,21 @@ mod tests {
         );
         let change = Arc::new(Change::decode(message.as_bytes(), Position::number(0)).unwrap());
         Item { change, document, found: Vec::new() }
+    }
+
+    #[test]
+    fn many_texts_stand_once_too() {
+        let items: Vec<Item> =
+            (0..200).map(|number| item("1", &format!("domain-{}", number % 70), Document::Missing)).collect();
+        let call = Call { topic: "form", time: "2026-02-03T10:00:00Z".parse().unwrap(), items: &items };
+        with_batch(&call, |batch| {
+            assert_eq!(batch.symbols.len(), 71);
+            for (change, item) in batch.changes.iter().zip(&items) {
+                let domain = change.domain.and_then(|place| batch.symbols.get(usize::try_from(place).unwrap()));
+                assert_eq!(domain.copied(), item.change.domain.as_deref());
+                assert_eq!((change.source, batch.symbols[0]), (0, "forms"));
+            }
+        });
     }
 
     #[test]
