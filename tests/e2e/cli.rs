@@ -297,7 +297,7 @@ async fn a_checkpoint_goes_only_where_it_can() {
     let refused = site.run(&["checkpoint", "set", "forms", &lane, "0", "--why", "test"]).await;
     assert_eq!(refused.code(), Some(1));
     assert!(refused.err.starts_with("error: pillow forms is running on "), "{refused:?}");
-    host.signal("TERM").await;
+    host.signal("TERM");
     host.ended().await.well();
 }
 
@@ -329,7 +329,7 @@ async fn status_tells_of_pillows_with_and_without_a_host() {
     let shown = site.run(&["status"]).await.well().out;
     let cells: Vec<&str> = shown.lines().nth(1).unwrap().split_whitespace().collect();
     assert_eq!(cells[..2], ["forms", "running"], "{shown}");
-    host.signal("TERM").await;
+    host.signal("TERM");
     host.ended().await.well();
     // Who left in order is gone at once.
     assert_eq!(site.run(&["--json", "status"]).await.json(), json!([{"pillow": "forms", "alive": false}]));

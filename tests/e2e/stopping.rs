@@ -66,7 +66,7 @@ async fn a_signal_under_load_settles_what_is_in_hand_and_ends_well() {
         let before = ids_of_rows(&site).await.len();
         let mut host = site.start(&["run"]);
         until_rows(&site, &mut host, before as u64 + 30).await;
-        host.signal(signal).await;
+        host.signal(signal);
         let ran = host.ended().await;
         assert_eq!(ran.code(), Some(0), "{signal}: {ran:?}");
         let rows = ids_of_rows(&site).await;
@@ -87,10 +87,10 @@ async fn a_second_signal_aborts_and_the_next_run_does_the_rest() {
     let site = watched("loop", limits, &forms).await;
     let mut host = site.start(&["run"]);
     until_rows(&site, &mut host, 1).await;
-    host.signal("TERM").await;
+    host.signal("TERM");
     host.says("once more aborts").await;
     assert!(!host.has_ended(), "it waits for what is in hand");
-    host.signal("TERM").await;
+    host.signal("TERM");
     let ran = host.ended().await;
     assert_eq!(ran.code(), Some(1), "{ran:?}");
     assert!(ids_of_rows(&site).await.len() < forms.len());
@@ -108,7 +108,7 @@ async fn what_cannot_settle_within_the_grace_period_is_left_to_the_next_run() {
     let site = watched("loop", limits, &forms).await;
     let mut host = site.start(&["run"]);
     until_rows(&site, &mut host, 1).await;
-    host.signal("TERM").await;
+    host.signal("TERM");
     let ran = host.ended().await;
     assert_eq!(ran.code(), Some(1), "{ran:?}");
     assert!(ran.err.ends_with("error: not everything settled within the grace period"), "{}", ran.err);

@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _};
@@ -249,10 +250,14 @@ impl Running {
     }
 
     /// Sends it a signal: `TERM`, `INT`.
-    pub(crate) async fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it runs").to_string();
-        let sent = Command::new("kill").args(["-s", name, &id]).status().await.unwrap();
-        assert!(sent.success(), "kill -s {name} {id}");
+    pub(crate) fn signal(&self, name: &str) {
+        let signal = match name {
+            "TERM" => Signal::TERM,
+            "INT" => Signal::INT,
+            other => panic!("no test sends {other}"),
+        };
+        let id = i32::try_from(self.child.id().expect("it runs")).unwrap();
+        kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
     }
 
     /// Kills it, as the system would that runs out of memory.

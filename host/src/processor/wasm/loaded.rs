@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     fn load(engine: &wasmtime::Engine) -> Result<Component, String> {
-        Component::new(engine, "(component)").map_err(|error| error.to_string())
+        Component::new(engine, wat::parse_str("(component)").unwrap()).map_err(|error| error.to_string())
     }
 
     #[test]
