@@ -18,9 +18,9 @@ const CASES: usize = 500;
 /// Between two questions to the host, which answers with its heartbeat.
 const EVERY: Duration = Duration::from_secs(1);
 /// Questions that it is found idle at, one after the other, before its memory is read: by then it has closed the writers
-/// of its indices.
-const SETTLE: usize = 20;
-const RUNS: usize = 3;
+/// of its indices, and the allocator has given back what they held.
+const SETTLE: usize = 45;
+const RUNS: usize = 2;
 
 pub(crate) fn measure(report: &mut Report) {
     let cache = tempfile::tempdir().unwrap();

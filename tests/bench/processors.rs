@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bench_guest::documents;
+use bench_guest::documents::{self, Checksum};
 use bytes::Bytes;
 use jiff::Timestamp;
 use pillowtop::model::{Change, Document, IndexWrite, Item, Outcome, Position, Want, Write};
@@ -80,17 +80,17 @@ fn boundary(report: &mut Report) {
 fn compare(report: &mut Report, work: &str, bytes: usize, natives: &[(&str, Mutex<Native>)]) {
     let repeats = (VOLUME / bytes / DOCUMENTS).max(1);
     let mut loaded = Loaded::new(work, bytes, DOMAINS);
-    let (expected, checksum) = loaded.outputs();
+    let expected = loaded.outputs();
     let wasm = Variant::new("WASM", move || {
         let cost = loaded.run(BATCH, repeats);
-        assert_eq!(loaded.outputs(), (expected, checksum), "the instance still answers the same");
+        assert_eq!(loaded.outputs(), expected, "the instance still answers the same");
         cost
     });
     let mut variants = vec![wasm];
     for (name, native) in natives {
         variants.push(Variant::new(format!("native, {name}"), move || {
             let (cost, outputs) = native.lock().unwrap().ask(work, bytes, repeats);
-            assert_eq!(outputs, (expected, checksum), "native and WASM write the same");
+            assert_eq!(outputs, expected, "native and WASM write the same");
             cost
         }));
     }
@@ -128,11 +128,12 @@ impl Loaded {
         })
     }
 
-    /// How many bytes one pass writes, and their checksum.
-    fn outputs(&mut self) -> (usize, u64) {
+    /// What one pass writes.
+    fn outputs(&mut self) -> Checksum {
         let outcomes = call(self.instance.as_mut(), &self.items);
-        let outputs: Vec<&[u8]> = outcomes.iter().map(written).collect();
-        (outputs.iter().map(|output| output.len()).sum(), documents::checksum(outputs.into_iter()))
+        let mut checksum = Checksum::default();
+        outcomes.iter().for_each(|outcome| checksum.add(written(outcome)));
+        checksum
     }
 }
 
@@ -178,15 +179,16 @@ impl Native {
         Self { child, requests, answers }
     }
 
-    fn ask(&mut self, work: &str, bytes: usize, repeats: usize) -> (Cost, (usize, u64)) {
+    fn ask(&mut self, work: &str, bytes: usize, repeats: usize) -> (Cost, Checksum) {
         let requests = self.requests.as_mut().unwrap();
         writeln!(requests, "{work} {DOCUMENTS} {bytes} {repeats}").unwrap();
         let mut line = String::new();
         self.answers.read_line(&mut line).unwrap();
         let numbers: Vec<u64> = line.split_whitespace().map(|word| word.parse().unwrap()).collect();
-        let [cpu, wall, length, checksum] = numbers[..] else { panic!("the program answered {line:?}") };
+        let [cpu, wall, length, sum] = numbers[..] else { panic!("the program answered {line:?}") };
         let (cpu, wall) = (Duration::from_nanos(cpu), Duration::from_nanos(wall));
-        (Cost { cpu, wall, units: DOCUMENTS * repeats }, (usize::try_from(length).unwrap(), checksum))
+        let checksum = Checksum { length: usize::try_from(length).unwrap(), sum };
+        (Cost { cpu, wall, units: DOCUMENTS * repeats }, checksum)
     }
 }
 

@@ -74,12 +74,26 @@ fn time(number: usize) -> String {
 }
 
 /// FNV-1a over outputs and their bounds: that two ways of doing the work did the same.
-pub fn checksum<'a>(outputs: impl Iterator<Item = &'a [u8]>) -> u64 {
-    let mut sum = 0xcbf2_9ce4_8422_2325_u64;
-    for output in outputs {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checksum {
+    /// Bytes so far.
+    pub length: usize,
+    /// Their sum.
+    pub sum: u64,
+}
+
+impl Default for Checksum {
+    fn default() -> Self {
+        Self { length: 0, sum: 0xcbf2_9ce4_8422_2325 }
+    }
+}
+
+impl Checksum {
+    /// Adds one output.
+    pub fn add(&mut self, output: &[u8]) {
+        self.length += output.len();
         for byte in output.iter().chain(&output.len().to_le_bytes()) {
-            sum = (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+            self.sum = (self.sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
     }
-    sum
 }
