@@ -18,6 +18,8 @@
 mod broker;
 mod built;
 mod case;
+#[path = "../support/embedded.rs"]
+mod embedded;
 mod idle;
 mod kafka;
 mod measure;

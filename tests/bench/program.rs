@@ -14,30 +14,10 @@ use tempfile::TempDir;
 
 use super::measure::{Cost, Variant, interleaved, now};
 use super::report::{Goal, Report, Unit};
-use super::{built, case};
+use super::{built, case, embedded};
 
 /// Linux counts CPU time in `/proc` in hundredths of a second, whatever the kernel's own tick is.
 const TICKS_PER_SECOND: u64 = 100;
-
-const SETTINGS: &str = r#"
-[database]
-url = "sqlite:pillowtop.db"
-
-[feeds.log]
-kind = "changelog"
-partitions = 4
-
-[documents.store]
-kind = "sql"
-query = "select id, document, revision, deleted from documents where id in (:ids)"
-
-[sinks.search]
-kind = "search"
-folder = "search"
-
-[log]
-level = "warn"
-"#;
 
 /// A folder with settings and manifests in which the program runs.
 pub(crate) struct Folder {
@@ -50,7 +30,7 @@ impl Folder {
         let bench = built::workspace().join("target/bench");
         fs::create_dir_all(&bench).unwrap();
         let folder = tempfile::tempdir_in(bench).unwrap();
-        let settings = format!("{SETTINGS}\n[limits]\nmodule-cache = {cache:?}\n");
+        let settings = embedded::settings(cache, "[log]\nlevel = \"warn\"\n");
         fs::write(folder.path().join("pillowtop.toml"), settings).unwrap();
         fs::create_dir(folder.path().join("pipelines")).unwrap();
         let module = built::module("es_indexer");

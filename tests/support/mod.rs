@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each suite uses its part")]
 
 pub(crate) mod documents;
+pub(crate) mod embedded;
 pub(crate) mod guests;
 pub(crate) mod pillows;
 pub(crate) mod site;

@@ -14,35 +14,9 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
 
+use super::embedded;
 use super::guests::guest;
 use super::wait::LIMIT;
-
-/// The quick start's settings, with inline documents and a cache of compiled modules that all runs of the tests share.
-const SETTINGS: &str = r#"
-[database]
-url = "sqlite:pillowtop.db"
-
-[feeds.log]
-kind = "changelog"
-partitions = 4
-
-[documents.store]
-kind = "sql"
-query = "select id, document, revision, deleted from documents where id in (:ids)"
-
-[documents.inline]
-kind = "inline"
-
-[sinks.tables]
-kind = "sql"
-
-[sinks.search]
-kind = "search"
-folder = "search"
-
-[limits]
-module-cache = "CACHE"
-"#;
 
 /// A folder of its own for each test; the program's defaults find everything in it.
 pub(crate) struct Site {
@@ -73,8 +47,9 @@ impl Site {
     /// The same, and more settings after it; they may go on with `[limits]`.
     pub(crate) fn with_settings(more: &str) -> Self {
         let site = Self { folder: tempfile::tempdir().unwrap() };
-        let cache = concat!(env!("CARGO_TARGET_TMPDIR"), "/compiled-guests");
-        site.write("pillowtop.toml", &(SETTINGS.replace("CACHE", cache) + more));
+        // Shared by all runs of the tests, so that each module is compiled once.
+        let compiled = concat!(env!("CARGO_TARGET_TMPDIR"), "/compiled-guests");
+        site.write("pillowtop.toml", &embedded::settings(Path::new(compiled), more));
         fs::create_dir(site.path("pipelines")).unwrap();
         site
     }

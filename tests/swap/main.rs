@@ -4,6 +4,8 @@
 #![allow(clippy::print_stdout, reason = "a test prints what it measured, and what the host said when it fails")]
 
 mod counting;
+#[path = "../support/embedded.rs"]
+mod embedded;
 mod files;
 mod load;
 mod modules;

@@ -12,34 +12,10 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
-use super::modules;
+use super::{embedded, modules};
 
 /// How long anything may take here; the machine may be busy.
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);
-
-const SETTINGS: &str = r#"
-[database]
-url = "sqlite:pillowtop.db"
-
-[feeds.log]
-kind = "changelog"
-partitions = 4
-
-[documents.store]
-kind = "sql"
-query = "select id, document, revision, deleted from documents where id in (:ids)"
-
-[sinks.tables]
-kind = "sql"
-
-[sinks.search]
-kind = "search"
-folder = "search"
-
-[limits]
-cpu-deadline = "1 s"
-module-cache = "CACHE"
-"#;
 
 /// The folder.
 pub(crate) struct World {
@@ -84,7 +60,7 @@ impl World {
         }
         // Shared by all tests and runs, so that each module is compiled once.
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("swap-modules");
-        let settings = SETTINGS.replace("CACHE", cache.to_str().unwrap());
+        let settings = embedded::settings(&cache, "cpu-deadline = \"1 s\"\n");
         fs::write(folder.path().join("pillowtop.toml"), settings).unwrap();
         fs::write(folder.path().join("modules/hostile.wasm"), modules::hostile()).unwrap();
         let database = Database::open(&folder.path().join("pillowtop.db"));

@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::control::HostEnd;
 use crate::sink::search::ReadError;
 
 use args::{Arguments, Command};
@@ -40,6 +41,23 @@ pub(crate) enum Outcome {
     PillowEnded,
     /// A second signal came while the first was being followed.
     Aborted,
+}
+
+impl Outcome {
+    /// What a host's end is to a command that waited for it; pillows that ended are printed.
+    ///
+    /// # Errors
+    /// Not everything settled in time.
+    pub(crate) fn of(end: HostEnd) -> anyhow::Result<Self> {
+        match end {
+            HostEnd::Done => Ok(Self::Done),
+            HostEnd::Overdue => anyhow::bail!("not everything settled within the grace period"),
+            HostEnd::PillowEnded(ended) => {
+                ended.iter().for_each(|line| eprintln!("error: {line}"));
+                Ok(Self::PillowEnded)
+            }
+        }
+    }
 }
 
 /// Flags that do not go together, where clap cannot tell.

@@ -66,14 +66,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context, filter: &Parke
     let still = store.parked(&ParkedFilter { due: false, ..filter.clone() }).await?;
     let came = came(&ours, &still);
     print(arguments, (marked, by_hosts), &came, &undeclared);
-    match end {
-        HostEnd::Done => Ok(Outcome::Done),
-        HostEnd::Overdue => anyhow::bail!("not everything settled within the grace period"),
-        HostEnd::PillowEnded(ended) => {
-            ended.iter().for_each(|line| eprintln!("error: {line}"));
-            Ok(Outcome::PillowEnded)
-        }
-    }
+    Outcome::of(end)
 }
 
 fn count(entries: &BTreeMap<PillowName, Vec<Parked>>) -> u64 {

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::control::{Host, HostEnd, Options, Until};
+use crate::control::{Host, Options, Until};
 use crate::manifest::{Format, Level};
 use crate::model::PillowName;
 use crate::pipeline::{Counts, Status};
@@ -71,14 +71,7 @@ pub(crate) async fn run(arguments: &Arguments, run: &Run) -> anyhow::Result<Outc
     };
     progress.bar.finish_and_clear();
     summary(arguments, &observed.borrow(), started);
-    match end {
-        HostEnd::Done => Ok(Outcome::Done),
-        HostEnd::Overdue => anyhow::bail!("not everything settled within the grace period"),
-        HostEnd::PillowEnded(ended) => {
-            ended.iter().for_each(|line| eprintln!("error: {line}"));
-            Ok(Outcome::PillowEnded)
-        }
-    }
+    Outcome::of(end)
 }
 
 /// The first signal stops in order; the second one aborts.
