@@ -234,7 +234,7 @@ async fn sql() -> Sql {
 #[async_trait]
 impl Subject for Sql {
     async fn put(&self, id: &str, revision: Option<&str>, document: &str) {
-        let Database::Sqlite(sqlite) = &self.database;
+        let sqlite = self.database.sqlite().unwrap();
         sqlx::query("insert or replace into documents (id, source, document, revision) values (?1, ?2, ?3, ?4)")
             .bind(id)
             .bind(SOURCE)
@@ -246,7 +246,7 @@ impl Subject for Sql {
     }
 
     async fn delete(&self, id: &str) {
-        let Database::Sqlite(sqlite) = &self.database;
+        let sqlite = self.database.sqlite().unwrap();
         let query = sqlx::query("update documents set deleted = 1, document = null where id = ?1").bind(id);
         query.execute(&sqlite.writer).await.unwrap();
     }
@@ -294,7 +294,7 @@ mod queries {
 
     async fn fetch_by(setup: &[&'static str], query: &str, ids: &[&str]) -> Result<Vec<Document>, Outage> {
         let (database, _folder) = database().await;
-        let Database::Sqlite(sqlite) = &database;
+        let sqlite = database.sqlite().unwrap();
         for statement in setup {
             sqlx::query(*statement).execute(&sqlite.writer).await.unwrap();
         }

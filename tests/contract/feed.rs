@@ -414,7 +414,7 @@ async fn changelog() -> Changelog {
 
 /// Asks the database which partition an ending belongs to, and takes it back.
 async fn endings(database: &Database) -> Vec<String> {
-    let Database::Sqlite(sqlite) = database;
+    let sqlite = database.sqlite().unwrap();
     let mut probe = sqlite.writer.begin().await.unwrap();
     let mut endings = BTreeMap::new();
     for ending in (0..100).map(|number| format!("{number:04}")) {
@@ -433,7 +433,7 @@ async fn endings(database: &Database) -> Vec<String> {
 
 impl Changelog {
     async fn execute(&self, statement: &'static str, topic: &str, partition: u32, argument: i64) {
-        let Database::Sqlite(sqlite) = &self.application;
+        let sqlite = self.application.sqlite().unwrap();
         let query = sqlx::query(statement).bind(topic).bind(partition).bind(argument);
         query.execute(&sqlite.writer).await.unwrap();
     }
@@ -442,7 +442,7 @@ impl Changelog {
 #[async_trait]
 impl Subject for Changelog {
     async fn append(&self, topic: &str, partition: u32, names: &[&str]) {
-        let Database::Sqlite(sqlite) = &self.application;
+        let sqlite = self.application.sqlite().unwrap();
         let ending = &self.endings[partition as usize];
         let ids: Vec<String> = names.iter().map(|name| format!("{name}-{ending}")).collect();
         sqlx::query("insert into change_log (topic, document_id, change) select ?1, value, '{}' from json_each(?2)")
@@ -454,7 +454,7 @@ impl Subject for Changelog {
     }
 
     async fn append_garbage(&self, topic: &str, partition: u32) {
-        let Database::Sqlite(sqlite) = &self.application;
+        let sqlite = self.application.sqlite().unwrap();
         sqlx::query("insert into change_log (topic, document_id, change) values (?1, ?2, 'garbage')")
             .bind(topic)
             .bind(&self.endings[partition as usize])
@@ -470,7 +470,7 @@ impl Subject for Changelog {
     }
 
     async fn make_again(&self) {
-        let Database::Sqlite(sqlite) = &self.application;
+        let sqlite = self.application.sqlite().unwrap();
         for statement in ["drop table change_log", "drop table change_log_meta", "drop table change_log_pruned"] {
             sqlx::query(statement).execute(&sqlite.writer).await.unwrap();
         }

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use crate::checkpoint::CheckpointStore;
-use crate::checkpoint::sqlite::SqliteStore;
 use crate::control;
 use crate::manifest::{Manifest, Settings};
-use crate::model::Clock;
 use crate::sql::Database;
 
 use super::args::Arguments;
@@ -26,8 +24,8 @@ impl Context {
             check::print(arguments, &loaded)?;
         }
         let Some(settings) = loaded.settings else { return Ok(None) };
-        let Database::Sqlite(sqlite) = Database::open(settings.main().url.reveal()).await?;
-        let checkpoints = Arc::new(SqliteStore::open(sqlite, Clock::System).await?);
+        let main = Database::open(settings.main().url.reveal()).await?;
+        let checkpoints = control::open_checkpoints(&main).await?;
         Ok(Some(Self { settings, manifests: loaded.manifests, checkpoints }))
     }
 }

@@ -53,8 +53,7 @@ impl Resources {
     /// When one of them cannot be had.
     pub async fn open(settings: &Settings) -> Result<Self, Outage> {
         let main = Database::open(settings.main().url.reveal()).await?;
-        let Database::Sqlite(sqlite) = main.clone();
-        let checkpoints = Arc::new(SqliteStore::open(sqlite, Clock::System).await?);
+        let checkpoints = open_checkpoints(&main).await?;
         let limits = settings.limits();
         let workers = limits.workers.map_or_else(cores, |workers| workers.get());
         Ok(Self {
@@ -196,6 +195,19 @@ impl Resources {
         };
         sinks.insert(Arc::from(name), Arc::clone(&sink));
         Ok(sink)
+    }
+}
+
+/// The store of checkpoints that the main database holds.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn open_checkpoints(main: &Database) -> Result<Arc<dyn CheckpointStore>, Outage> {
+    match main {
+        Database::Sqlite(sqlite) => Ok(Arc::new(SqliteStore::open(sqlite.clone(), Clock::System).await?)),
+        Database::Postgres(postgres) => {
+            Err(Outage { operation: format!("{} cannot hold checkpoints yet", postgres.place), source: None })
+        }
     }
 }
 

@@ -108,8 +108,11 @@ impl SqlDocuments {
     /// # Errors
     /// When the query lacks the ids or a column, or the database refuses it.
     pub async fn new(database: &Database, name: &str, query: &str) -> Result<Self, QueryError> {
-        let Database::Sqlite(sqlite) = database;
         let store = || name.to_owned();
+        let Database::Sqlite(sqlite) = database else {
+            let source = Outage { operation: "a document store needs SQLite".to_owned(), source: None };
+            return Err(QueryError::Outage { store: store(), source });
+        };
         let refused = |source| QueryError::Refused { store: store(), source };
         let failed = |error: sqlx::Error| {
             let source = Outage::new(format!("could not reach {}", sqlite.path), error);

@@ -95,7 +95,7 @@ impl<'a> Reader<'a, '_> {
 
     fn database(&mut self, section: &Section<'_>, name: Arc<str>, urls: &mut Vec<(Secret, Arc<str>)>) {
         let Some((secret, span)) = section.secret("url") else { return };
-        let Some(url) = self.sqlite_url(&secret, &span) else { return };
+        let Some(url) = self.database_url(&secret, &span) else { return };
         if let Some((_, other)) = urls.iter().find(|(known, _)| *known == url) {
             // Under another name nothing would know that it is the same file, and rows would not share its transaction.
             let message = format!("database `{name}` is the same as `{other}`");
@@ -105,8 +105,11 @@ impl<'a> Reader<'a, '_> {
         self.settings.databases.insert(name, Database { url });
     }
 
-    /// The address with its file beside the settings. The messages quote nothing of it.
-    fn sqlite_url(&self, url: &Secret, span: &Range<usize>) -> Option<Secret> {
+    /// The address, that of SQLite with its file beside the settings. The messages quote nothing of it.
+    fn database_url(&self, url: &Secret, span: &Range<usize>) -> Option<Secret> {
+        if ["postgres://", "postgresql://"].iter().any(|scheme| url.reveal().starts_with(scheme)) {
+            return Some(url.clone());
+        }
         let report = self.root.report;
         let rest = url.reveal().strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
         let Some(rest) = rest else {
@@ -115,7 +118,7 @@ impl<'a> Reader<'a, '_> {
                 span.clone(),
                 Code::InvalidValue,
                 message,
-                "write `sqlite:` and the path of a file",
+                "write `sqlite:` and the path of a file, or `postgres://user:password@host/database`",
             );
             return None;
         };

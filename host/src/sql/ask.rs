@@ -108,7 +108,8 @@ mod tests {
     async fn database() -> (TempDir, String) {
         let folder = TempDir::new().unwrap();
         let url = format!("sqlite:{}/t.db", folder.path().display());
-        let Database::Sqlite(sqlite) = Database::open(&url).await.unwrap();
+        let database = Database::open(&url).await.unwrap();
+        let sqlite = database.sqlite().unwrap();
         sqlx::query("create table t (a integer, b)").execute(&sqlite.writer).await.unwrap();
         sqlx::query("insert into t values (1, 'one'), (2, 2.5), (3, null), (4, x'00ff')")
             .execute(&sqlite.writer)

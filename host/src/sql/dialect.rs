@@ -8,6 +8,8 @@ use crate::model::{Column, ColumnKind, Table, TableIndex};
 pub enum Dialect {
     /// SQLite 3.51, which is compiled in.
     Sqlite,
+    /// PostgreSQL 12 and later.
+    Postgres,
 }
 
 impl Dialect {
@@ -44,6 +46,17 @@ impl Dialect {
                 ColumnKind::Timestamp => "TIMESTAMP_TEXT",
                 ColumnKind::Json => "JSON_TEXT",
             },
+            Self::Postgres => match kind {
+                ColumnKind::Boolean => "boolean",
+                ColumnKind::Integer => "bigint",
+                ColumnKind::Double => "double precision",
+                ColumnKind::Decimal => "numeric",
+                ColumnKind::Text => "text",
+                ColumnKind::Bytes => "bytea",
+                ColumnKind::Date => "date",
+                ColumnKind::Timestamp => "timestamp with time zone",
+                ColumnKind::Json => "jsonb",
+            },
         }
     }
 
@@ -63,10 +76,11 @@ impl Dialect {
         KINDS.into_iter().find(|kind| self.column_type(*kind).eq_ignore_ascii_case(text))
     }
 
-    /// Bind variables that one statement takes (`SQLITE_MAX_VARIABLE_NUMBER`).
+    /// Bind variables that one statement takes (`SQLITE_MAX_VARIABLE_NUMBER`; the protocol of PostgreSQL counts in 16 bits).
     pub(crate) fn most_variables(self) -> usize {
         match self {
             Self::Sqlite => 32_766,
+            Self::Postgres => 65_535,
         }
     }
 
@@ -77,6 +91,13 @@ impl Dialect {
                 let row = format!("({})", vec!["?"; width].join(","));
                 vec![row; count].join(",")
             }
+            Self::Postgres => {
+                let row = |row: usize| {
+                    let places: Vec<String> = (1..=width).map(|place| format!("${}", row * width + place)).collect();
+                    format!("({})", places.join(","))
+                };
+                (0..count).map(row).collect::<Vec<_>>().join(",")
+            }
         }
     }
 
@@ -85,6 +106,9 @@ impl Dialect {
         let (table, column) = (self.quote(table)?, self.quote(column)?);
         match self {
             Self::Sqlite => Ok(format!("delete from {table} where {column} in (select value from json_each(?))")),
+            Self::Postgres => {
+                Ok(format!("delete from {table} where {column} in (select jsonb_array_elements_text($1::jsonb))"))
+            }
         }
     }
 
@@ -95,6 +119,7 @@ impl Dialect {
             Self::Sqlite => {
                 format!("(unixepoch(substr({time}, 1, 19)) * 1000000 + cast(substr({time}, 21, 6) as integer))")
             }
+            Self::Postgres => format!("(extract(epoch from {time}) * 1000000)::bigint"),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What everything that speaks SQL shares: pools, dialects, schema plans, many rows per statement.
 //!
-//! Today SQLite; PostgreSQL stands behind the same [`Database`]. What they write differently is decided in `dialect`,
+//! SQLite and PostgreSQL stand behind the same [`Database`]. What they write differently is decided in `dialect`,
 //! how they are spoken to in this file, and what their error codes mean in `error`.
 //!
 //! Deliberately absent: anything about pillows and checkpoints. Rows are applied to a transaction that the caller
@@ -17,16 +17,20 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgQueryResult};
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteQueryResult, SqliteSynchronous,
 };
-use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, SqliteConnection, SqlitePool};
+use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, PgConnection, PgPool, SqliteConnection, SqlitePool};
 
 pub use ask::{Answer, AskError, ask};
 pub use dialect::Dialect;
 pub use error::{Error, Rejection};
 
 use crate::model::{Outage, Value};
+
+/// Connections of the host to one PostgreSQL server; further work waits for one of them.
+const POSTGRES_CONNECTIONS: u32 = 16;
 
 /// How long a statement waits for another process's write lock before it is an outage.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,6 +40,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 pub enum Database {
     /// A SQLite file in WAL mode.
     Sqlite(Sqlite),
+    /// A database of a PostgreSQL server.
+    Postgres(Postgres),
 }
 
 /// SQLite has one writer: a pool of one connection for writing keeps ours from waiting for each other's locks, and
@@ -50,11 +56,24 @@ pub struct Sqlite {
     pub readers: SqlitePool,
 }
 
+/// A database of a PostgreSQL server.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    /// Where it is, for messages: `host:port/database`, without user and password.
+    pub place: Arc<str>,
+    /// How it is reached; for connections of one's own, such as one that listens.
+    pub options: PgConnectOptions,
+    /// Its connections.
+    pub pool: PgPool,
+}
+
 /// A transaction that may write; dropped without a commit, it is rolled back.
 #[derive(Debug)]
 pub enum Transaction {
     /// It holds SQLite's write lock from its first moment on.
     Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+    /// At the isolation that the server has by default, `read committed`.
+    Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
 }
 
 /// A connection inside a transaction.
@@ -62,14 +81,19 @@ pub enum Transaction {
 pub enum Connection<'c> {
     /// To SQLite.
     Sqlite(&'c mut SqliteConnection),
+    /// To PostgreSQL.
+    Postgres(&'c mut PgConnection),
 }
 
 impl Database {
-    /// Opens the database at `url`, such as `sqlite:pillowtop.db`; a SQLite file is created when absent.
+    /// Opens the database at `url`: `sqlite:FILE`, created when absent, or `postgres://USER:PASSWORD@HOST/DATABASE`.
     ///
     /// # Errors
     /// When the address is not understood or the database cannot be opened.
     pub async fn open(url: &str) -> Result<Self, Outage> {
+        if ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+            return Postgres::open(url).await.map(Self::Postgres);
+        }
         let failed = |error: sqlx::Error| Outage::new(format!("could not open database {url}"), error);
         let options = SqliteConnectOptions::from_str(url)
             .map_err(failed)?
@@ -95,7 +119,51 @@ impl Database {
     pub async fn begin(&self) -> Result<Transaction, Outage> {
         match self {
             Self::Sqlite(sqlite) => sqlite.begin().await.map(Transaction::Sqlite),
+            Self::Postgres(postgres) => postgres.begin().await.map(Transaction::Postgres),
         }
+    }
+
+    /// The file, where it is SQLite.
+    pub fn sqlite(&self) -> Option<&Sqlite> {
+        match self {
+            Self::Sqlite(sqlite) => Some(sqlite),
+            Self::Postgres(_) => None,
+        }
+    }
+
+    /// The server's database, where it is PostgreSQL.
+    pub fn postgres(&self) -> Option<&Postgres> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(postgres) => Some(postgres),
+        }
+    }
+}
+
+impl Postgres {
+    /// Opens the database; at least one connection is made.
+    ///
+    /// # Errors
+    /// When the address is not understood, or the server does not let us in.
+    pub async fn open(url: &str) -> Result<Self, Outage> {
+        // The address may hold a password, so no message repeats it.
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|error| Outage::new("could not read the address of a PostgreSQL database", error))?
+            .disable_statement_logging();
+        let database = options.get_database().unwrap_or_else(|| options.get_username());
+        let place: Arc<str> = Arc::from(format!("{}:{}/{database}", options.get_host(), options.get_port()));
+        let pool = PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS).connect_with(options.clone()).await;
+        let pool = pool.map_err(|error| Outage::new(format!("could not open database {place}"), error))?;
+        Ok(Self { place, options, pool })
+    }
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, Outage> {
+        let begun = self.pool.begin().await;
+        begun.map_err(|error| Outage::new(format!("could not begin a transaction in {}", self.place), error))
     }
 }
 
@@ -116,6 +184,7 @@ impl Transaction {
     pub fn connection(&mut self) -> Connection<'_> {
         match self {
             Self::Sqlite(transaction) => Connection::Sqlite(transaction),
+            Self::Postgres(transaction) => Connection::Postgres(transaction),
         }
     }
 
@@ -124,11 +193,11 @@ impl Transaction {
     /// # Errors
     /// When the database could not: nothing was committed.
     pub async fn commit(self) -> Result<(), Outage> {
-        match self {
-            Self::Sqlite(transaction) => {
-                transaction.commit().await.map_err(|error| Outage::new("could not commit", error))
-            }
-        }
+        let committed = match self {
+            Self::Sqlite(transaction) => transaction.commit().await,
+            Self::Postgres(transaction) => transaction.commit().await,
+        };
+        committed.map_err(|error| Outage::new("could not commit", error))
     }
 }
 
@@ -137,6 +206,7 @@ impl Connection<'_> {
     pub fn dialect(&self) -> Dialect {
         match self {
             Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Postgres(_) => Dialect::Postgres,
         }
     }
 
@@ -161,6 +231,30 @@ impl Connection<'_> {
                 let done = query.execute(&mut **connection).await;
                 done.map(|done: SqliteQueryResult| done.rows_affected()).map_err(|error| Error::judge(operation, error))
             }
+            Self::Postgres(connection) => {
+                let mut arguments = PgArguments::default();
+                for value in values {
+                    bind_postgres(&mut arguments, value)
+                        .map_err(|error| Error::judge(operation, sqlx::Error::Encode(error)))?;
+                }
+                let query = sqlx::query_with(AssertSqlSafe(statement), arguments);
+                let done = query.execute(&mut **connection).await;
+                done.map(|done: PgQueryResult| done.rows_affected()).map_err(|error| Error::judge(operation, error))
+            }
+        }
+    }
+}
+
+/// Texts are bound as such: the statement casts them to what the column holds.
+fn bind_postgres(arguments: &mut PgArguments, value: &Value) -> Result<(), sqlx::error::BoxDynError> {
+    match value {
+        Value::Null => arguments.add(None::<&str>),
+        Value::Boolean(truth) => arguments.add(*truth),
+        Value::Integer(number) => arguments.add(*number),
+        Value::Double(number) => arguments.add(*number),
+        Value::Bytes(bytes) => arguments.add(bytes.as_slice()),
+        Value::Decimal(text) | Value::Text(text) | Value::Date(text) | Value::Timestamp(text) | Value::Json(text) => {
+            arguments.add(text.as_str())
         }
     }
 }

@@ -270,6 +270,7 @@ async fn read_existing(
 ) -> Result<Option<ExistingTable>, Outage> {
     let read = match connection {
         Connection::Sqlite(connection) => read_sqlite(connection, table).await,
+        Connection::Postgres(_) => Err(sqlx::Error::Protocol("tables of PostgreSQL are not read yet".into())),
     };
     read.map_err(|error| Outage::new(operation, error))
 }

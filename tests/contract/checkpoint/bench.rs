@@ -49,7 +49,8 @@ impl Bench {
     pub(crate) async fn written(&self) -> Vec<String> {
         let mut ids: Vec<String> = match &self.kind {
             Kind::Memory(store) => store.rows().iter().map(|write| write.document.id.to_string()).collect(),
-            Kind::Sqlite { database: Database::Sqlite(sqlite), .. } => {
+            Kind::Sqlite { database, .. } => {
+                let sqlite = database.sqlite().unwrap();
                 sqlx::query_scalar("select doc from visits").fetch_all(&sqlite.readers).await.unwrap()
             }
         };
@@ -65,7 +66,7 @@ async fn open(directory: &TempDir) -> Database {
 }
 
 async fn sqlite_store(database: &Database, at: &str) -> SqliteStore {
-    let Database::Sqlite(sqlite) = database;
+    let sqlite = database.sqlite().unwrap();
     SqliteStore::open(sqlite.clone(), clock(at)).await.unwrap()
 }
 

@@ -19,7 +19,7 @@ const START: &str = "2026-02-03T10:00:00Z";
 async fn open(directory: &Path) -> (SqliteStore, Sqlite) {
     let database = Database::open(&format!("sqlite:{}/t.db", directory.display())).await.unwrap();
     schema::prepare(&database, &[table()]).await.unwrap();
-    let Database::Sqlite(sqlite) = database;
+    let sqlite = database.sqlite().unwrap();
     let store = SqliteStore::open(sqlite.clone(), Clock::Fixed(START.parse().unwrap())).await.unwrap();
     (store, sqlite)
 }

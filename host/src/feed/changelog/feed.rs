@@ -61,7 +61,9 @@ impl ChangelogSource {
 #[async_trait]
 impl Source for ChangelogSource {
     async fn open(&self, topics: &[Arc<str>], start: Start) -> Result<Box<dyn Feed>, Error> {
-        let Database::Sqlite(sqlite) = &self.database;
+        let Database::Sqlite(sqlite) = &self.database else {
+            return Err(Error::Refused("a change log needs SQLite".to_owned()));
+        };
         let encoding: String = sqlx::query_scalar("pragma encoding")
             .fetch_one(&sqlite.readers)
             .await
@@ -272,7 +274,7 @@ mod tests {
         }
 
         async fn run(&self, statement: &'static str) {
-            let Database::Sqlite(sqlite) = &self.database;
+            let sqlite = self.database.sqlite().unwrap();
             sqlx::query(statement).execute(&sqlite.writer).await.unwrap();
         }
 
@@ -309,7 +311,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_rolled_back_is_never_seen() {
         let log = Log::new().await;
-        let Database::Sqlite(sqlite) = &log.database;
+        let sqlite = log.database.sqlite().unwrap();
         let mut transaction = sqlite.writer.begin().await.unwrap();
         let insert = "insert into change_log (topic, document_id) values ('t', 'a')";
         sqlx::query(insert).execute(&mut *transaction).await.unwrap();
@@ -351,9 +353,7 @@ mod tests {
         log.run("create table settled (n integer)").await;
         let mut feed = log.feed().await;
         assert_eq!(feed.next(LIMITS).await.unwrap(), Event::AtEnd);
-        let watcher = Watcher::start(match &log.database {
-            Database::Sqlite(sqlite) => sqlite,
-        });
+        let watcher = Watcher::start(log.database.sqlite().unwrap());
         let mut grown = watcher.subscribe();
         // The first look at the log wakes, because nothing is known before it.
         timeout(Duration::from_secs(20), grown.changed()).await.unwrap().unwrap();

@@ -95,7 +95,10 @@ pub async fn publish(
     options: &PublishOptions,
     mut on_chunk: impl FnMut(&Published) + Send,
 ) -> Result<Published, PublishError> {
-    let Database::Sqlite(sqlite) = database;
+    let Database::Sqlite(sqlite) = database else {
+        let source = Outage { operation: "a change log needs SQLite".to_owned(), source: None };
+        return Err(PublishError::Database { line: 1, through_line: 0, source });
+    };
     let mut lines = Numbered::new(lines);
     let mut published = Published::default();
     loop {
@@ -253,7 +256,7 @@ mod tests {
     type Stored = (String, String, Option<String>, Option<String>, i64);
 
     async fn documents(database: &Database) -> Vec<Stored> {
-        let Database::Sqlite(sqlite) = database;
+        let sqlite = database.sqlite().unwrap();
         sqlx::query_as("select id, source, document, revision, deleted from documents order by id")
             .fetch_all(&sqlite.readers)
             .await
@@ -261,7 +264,7 @@ mod tests {
     }
 
     async fn changes(database: &Database) -> Vec<(String, String, String)> {
-        let Database::Sqlite(sqlite) = database;
+        let sqlite = database.sqlite().unwrap();
         sqlx::query_as("select topic, document_id, change from change_log order by id")
             .fetch_all(&sqlite.readers)
             .await

@@ -73,7 +73,9 @@ create table if not exists documents (
 /// # Errors
 /// When the database does not answer.
 pub async fn create_tables(database: &Database, partitions: NonZeroU16) -> Result<ChangeLog, Outage> {
-    let Database::Sqlite(sqlite) = database;
+    let Database::Sqlite(sqlite) = database else {
+        return Err(Outage { operation: "a change log needs SQLite".to_owned(), source: None });
+    };
     let failed = || outage(&sqlite.path, "create the change log");
     if let Some(log) = find(sqlite).await? {
         return Ok(log);
@@ -104,7 +106,9 @@ pub async fn create_tables(database: &Database, partitions: NonZeroU16) -> Resul
 /// # Errors
 /// When the database does not answer.
 pub async fn create_documents_table(database: &Database) -> Result<(), Outage> {
-    let Database::Sqlite(sqlite) = database;
+    let Database::Sqlite(sqlite) = database else {
+        return Err(Outage { operation: "a change log needs SQLite".to_owned(), source: None });
+    };
     let failed = outage(&sqlite.path, "create the table documents");
     sqlx::query(DOCUMENTS).execute(&sqlite.writer).await.map(|_| ()).map_err(failed)
 }
@@ -147,7 +151,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let database = database(&folder).await;
         create_tables(&database, count(partitions)).await.unwrap();
-        let Database::Sqlite(sqlite) = &database;
+        let sqlite = database.sqlite().unwrap();
         let ids = serde_json::to_string(&ids.collect::<Vec<_>>()).unwrap();
         sqlx::query("insert into change_log (topic, document_id) select 't', value from json_each(?1)")
             .bind(ids)

@@ -34,7 +34,7 @@ fn replace(values: &[&str]) -> Versioned {
 }
 
 async fn rows(database: &Database) -> Vec<String> {
-    let Database::Sqlite(sqlite) = database;
+    let sqlite = database.sqlite().unwrap();
     let statement = "select doc || ' ' || coalesce(a, '-') from t order by doc";
     sqlx::query_scalar(statement).fetch_all(&sqlite.readers).await.unwrap()
 }
@@ -85,7 +85,7 @@ async fn after_a_processor_went_back_to_fewer_columns_rows_of_both_shapes_are_ta
     assert_eq!(sink.write(&[replace(&["1", "new", "a"]), replace(&["2", "new", "a"])]).await.unwrap(), []);
     sink.prepare(&[table(&["doc", "a"])], &[]).await.unwrap();
     assert_eq!(sink.write(&[replace(&["2", "b"]), replace(&["3", "late", "c"])]).await.unwrap(), []);
-    let Database::Sqlite(sqlite) = &database;
+    let sqlite = database.sqlite().unwrap();
     let statement = "select doc || ' ' || a || ' ' || coalesce(new, '-') from t order by doc";
     let rows: Vec<String> = sqlx::query_scalar(statement).fetch_all(&sqlite.readers).await.unwrap();
     assert_eq!(rows, ["1 a new", "2 b -", "3 c late"]);

@@ -23,7 +23,7 @@ impl Bench {
         let database = Database::open(&format!("sqlite:{}/t.db", directory.path().display())).await.unwrap();
         let table = Arc::new(table(key));
         schema::prepare(&database, &[Table::clone(&table)]).await.unwrap();
-        let Database::Sqlite(sqlite) = &database;
+        let sqlite = database.sqlite().unwrap();
         sqlx::raw_sql(sqlx::AssertSqlSafe(extra.to_owned())).execute(&sqlite.writer).await.unwrap();
         Self { _directory: directory, database, table }
     }
@@ -37,7 +37,7 @@ impl Bench {
 
     /// All rows, as `doc n at note`.
     async fn rows(&self) -> Vec<String> {
-        let Database::Sqlite(sqlite) = &self.database;
+        let sqlite = self.database.sqlite().unwrap();
         let statement = "select doc || ' ' || n || coalesce(' ' || at, '') || coalesce(' ' || note, '') from visits
             order by doc, n";
         sqlx::query_scalar(statement).fetch_all(&sqlite.readers).await.unwrap()
@@ -83,7 +83,7 @@ fn row(doc: &str, n: i64, at: Option<&str>, note: Option<&str>) -> Vec<Value> {
 async fn a_column_that_the_table_has_and_nobody_declares_is_null_in_new_rows_and_kept_by_upserts() {
     let bench = Bench::new(&["doc", "n"], "alter table visits add column added TEXT").await;
     bench.apply(&[bench.replace("a", &[1]), bench.upsert("b", 1, None, Some("x"), Condition::Always)]).await;
-    let Database::Sqlite(sqlite) = &bench.database;
+    let sqlite = bench.database.sqlite().unwrap();
     sqlx::query("update visits set added = doc").execute(&sqlite.writer).await.unwrap();
     let writes = [bench.replace("a", &[1, 2]), bench.upsert("b", 1, None, Some("y"), Condition::Always)];
     assert_eq!(bench.apply(&writes).await.refused, []);
@@ -223,7 +223,7 @@ async fn every_kind_of_value_comes_back_as_it_was_written() {
     for _ in 0..2 {
         assert_eq!(bench.apply(std::slice::from_ref(&write)).await.refused, []);
     }
-    let Database::Sqlite(sqlite) = &bench.database;
+    let sqlite = bench.database.sqlite().unwrap();
     for (at, (value, class, text)) in kinds.iter().enumerate() {
         let column = Dialect::Sqlite.quote(&name(at)).unwrap();
         let statement =
@@ -416,7 +416,7 @@ impl Bench {
 fn many_at_once_do_what_they_would_do_one_after_the_other() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let bench = runtime.block_on(Bench::new(&["doc", "n"], ""));
-    let Database::Sqlite(sqlite) = &bench.database;
+    let sqlite = bench.database.sqlite().unwrap();
     let op = (prop_oneof![Just("a"), Just("b"), Just("c")], any_op());
     let batches = prop::collection::vec(prop::collection::vec(op, 0..12), 1..3);
     let config = ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() };
@@ -441,7 +441,7 @@ fn many_at_once_do_what_they_would_do_one_after_the_other() {
 #[tokio::test]
 async fn an_index_that_a_table_needs_is_used_to_remove_rows() {
     let bench = Bench::new(&["n"], "").await;
-    let Database::Sqlite(sqlite) = &bench.database;
+    let sqlite = bench.database.sqlite().unwrap();
     let statement = Dialect::Sqlite.delete_documents("visits", "doc").unwrap();
     let plan: Vec<(i64, i64, i64, String)> =
         sqlx::query_as(sqlx::AssertSqlSafe(format!("explain query plan {statement}")))

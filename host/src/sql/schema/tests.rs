@@ -171,7 +171,7 @@ async fn a_prepared_table_needs_no_further_steps() {
 #[tokio::test]
 async fn a_required_column_that_is_not_declared_needs_a_default() {
     let (_directory, database) = open().await;
-    let Database::Sqlite(sqlite) = &database;
+    let sqlite = database.sqlite().unwrap();
     let made = "create table t (a text not null primary key, b text not null default 'x', c text not null)";
     sqlx::query(made).execute(&sqlite.writer).await.unwrap();
     let refused = plan(existing(&database, "t").await.as_ref(), &table("a text", "a", &[])).unwrap_err();
@@ -194,7 +194,7 @@ async fn when_one_table_is_refused_no_table_is_touched() {
 async fn rows_that_contradict_a_new_unique_index_refuse_it() {
     let (_directory, database) = open().await;
     prepare(&database, &[table("a text,n integer", "a", &[])]).await.unwrap();
-    let Database::Sqlite(sqlite) = &database;
+    let sqlite = database.sqlite().unwrap();
     sqlx::query("insert into t values ('x', 1), ('y', 1)").execute(&sqlite.writer).await.unwrap();
     let refused = prepare(&database, &[table("a text,n integer,c text?", "a", &["unique n"])]).await.unwrap_err();
     assert_eq!(refused.to_string(), "t: could not get an index over (n): UNIQUE constraint failed: t.n");
@@ -204,7 +204,7 @@ async fn rows_that_contradict_a_new_unique_index_refuse_it() {
 #[tokio::test]
 async fn a_table_of_somebody_else_with_a_foreign_type_is_left_alone() {
     let (_directory, database) = open().await;
-    let Database::Sqlite(sqlite) = &database;
+    let sqlite = database.sqlite().unwrap();
     sqlx::query("create table t (a varchar(20) not null primary key)").execute(&sqlite.writer).await.unwrap();
     let refused = prepare(&database, &[table("a text", "a", &[])]).await.unwrap_err();
     assert_eq!(refused.to_string(), "t.a: the type cannot change from varchar(20) to text");
