@@ -20,6 +20,7 @@ use crate::pipeline::{FailureLimit, Fetcher, Pillow, Status, Tuning, Workers};
 use crate::processor::wasm;
 use crate::sink::Sink;
 use crate::sink::memory::MemorySink;
+use crate::sink::redis::{self, RedisSink};
 use crate::sink::search::SearchSink;
 use crate::sink::sql::SqlSink;
 use crate::sql::Database;
@@ -191,6 +192,11 @@ impl Resources {
                 Arc::new(SqlSink::new(self.database(database).await?, beside_checkpoint))
             }
             SinkSettings::Search { folder } => Arc::new(SearchSink::open(folder)),
+            SinkSettings::Redis { url, prefix, counters } => Arc::new(RedisSink::new(redis::Settings {
+                url: url.reveal().to_owned(),
+                prefix: prefix.clone(),
+                counters: counters.clone(),
+            })),
             SinkSettings::Memory => Arc::new(MemorySink::default()),
         };
         sinks.insert(Arc::from(name), Arc::clone(&sink));
@@ -218,7 +224,7 @@ pub async fn open_checkpoints(main: &Database) -> Result<Arc<dyn CheckpointStore
 pub fn search_folder<'a>(settings: &'a Settings, name: Option<&str>) -> Result<&'a Path, String> {
     let mut folders = settings.sinks().iter().filter_map(|(sink, settings)| match settings {
         SinkSettings::Search { folder } => Some((sink.as_ref(), folder.as_path())),
-        SinkSettings::Sql { .. } | SinkSettings::Memory => None,
+        SinkSettings::Sql { .. } | SinkSettings::Redis { .. } | SinkSettings::Memory => None,
     });
     if let Some(name) = name {
         let found = folders.find(|(sink, _)| *sink == name);

@@ -154,7 +154,7 @@ impl<'a> Reader<'a, '_> {
         let tables = self.sink(section, "tables", &["sql", "memory"]);
         let indices = self.sink(section, "indices", &["search", "memory"]);
         let topics = self.sink(section, "topics", &["memory"]);
-        let caches = self.sink(section, "caches", &["memory"]);
+        let caches = self.sink(section, "caches", &["redis", "memory"]);
         let config = config(section);
         let name = ProcessorName::new(named?);
         Some(Processor { name, module: module?, may_log, lookups, tables, indices, topics, caches, config: config? })

@@ -246,12 +246,26 @@ impl<'a> Reader<'a, '_> {
                     }
                     Sink::Search { folder }
                 }),
+                Some(("redis", section)) => Self::redis(&section),
                 Some(_) => Some(Sink::Memory),
                 None => None,
             };
             self.settings.sinks.extend(sink.map(|sink| (name, sink)));
         }
         group
+    }
+
+    fn redis(section: &Section<'_>) -> Option<Sink> {
+        let prefix = section.text("prefix").map(|text| text.value).unwrap_or_default();
+        let counters = section.texts("counters").into_iter().map(|text| Arc::from(text.value)).collect();
+        let (url, span) = section.secret("url")?;
+        if !["redis://", "rediss://"].iter().any(|scheme| url.reveal().starts_with(scheme)) {
+            let message = "this is no address of a Redis server".to_owned();
+            let help = "write `redis://host:port/number`, or `rediss:` for TLS";
+            section.report.problem_with_help(span, Code::InvalidValue, message, help);
+            return None;
+        }
+        Some(Sink::Redis { url, prefix, counters })
     }
 
     fn limits(&mut self) {

@@ -1,6 +1,6 @@
 //! The checked settings: what `pillowtop.toml` defines for every pillow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,6 +75,15 @@ pub enum Sink {
     Search {
         /// Where it keeps its files.
         folder: PathBuf,
+    },
+    /// A cache in Redis.
+    Redis {
+        /// Its address; may hold a password.
+        url: Secret,
+        /// Stands before every key.
+        prefix: String,
+        /// The caches whose keys are counted up instead of removed.
+        counters: BTreeSet<Arc<str>>,
     },
     /// Forgets everything at exit.
     Memory,
@@ -214,7 +223,7 @@ impl Settings {
             },
             Used::Sink(name) => match self.sinks.get(name)? {
                 Sink::Sql { database } => database,
-                Sink::Search { .. } | Sink::Memory => return None,
+                Sink::Search { .. } | Sink::Redis { .. } | Sink::Memory => return None,
             },
         };
         Some(Arc::clone(database))

@@ -49,9 +49,10 @@ pub(super) mod settings {
     pub(in super::super) static STORE: [Shape; 2] =
         [kind("documents.NAME", "sql", &["kind", "database", "query"]), kind("documents.NAME", "inline", &["kind"])];
     pub(in super::super) static SINKS: Shape = names("sinks");
-    pub(in super::super) static SINK: [Shape; 3] = [
+    pub(in super::super) static SINK: [Shape; 4] = [
         kind("sinks.NAME", "sql", &["kind", "database"]),
         kind("sinks.NAME", "search", &["kind", "folder"]),
+        Shape { secrets: &["url"], ..kind("sinks.NAME", "redis", &["kind", "url", "prefix", "counters"]) },
         kind("sinks.NAME", "memory", &["kind"]),
     ];
     pub(in super::super) static LIMITS: Shape = shape(

@@ -7,6 +7,7 @@
 //! tables (see [`Sink::rows_settle`]).
 
 pub mod memory;
+pub mod redis;
 pub mod search;
 pub mod sql;
 
