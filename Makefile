@@ -23,7 +23,7 @@ demo: setup ## show it at work; DOCUMENTS=FILE takes your documents instead of m
 
 test: ## everything that proves behaviour, starting the servers it needs
 	@.ci/install-debian test
-	@tests/services/kafka fetch
+	@for service in kafka couchdb; do tests/services/$$service fetch; done
 	@guest-sdk/wasm-std build $(GUESTS)
 	cargo test --workspace --no-fail-fast
 

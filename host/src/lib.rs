@@ -6,6 +6,7 @@
 pub mod model;
 
 pub mod fault;
+pub mod http;
 pub mod metrics;
 pub mod sql;
 

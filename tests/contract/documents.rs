@@ -5,6 +5,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the lint's exemption for tests does not cover their helpers")]
 
+#[path = "../support/couchdb.rs"]
+mod couchdb;
+#[path = "remote_stores.rs"]
+mod remote_stores;
+#[path = "../support/service.rs"]
+mod service;
+
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -152,6 +159,8 @@ macro_rules! contract {
 contract!(memory, super::memory());
 contract!(inline, super::inline());
 contract!(sql, super::sql());
+contract!(couch, super::remote_stores::couchdb());
+contract!(http, super::remote_stores::http());
 
 async fn memory() -> MemoryDocuments {
     MemoryDocuments::default()

@@ -7,6 +7,10 @@
 
 #[path = "../kafka/broker.rs"]
 mod broker;
+#[path = "couch_subject.rs"]
+mod couch_subject;
+#[path = "../support/couchdb.rs"]
+mod couchdb;
 #[path = "kafka_subject.rs"]
 mod kafka_subject;
 #[path = "../support/service.rs"]
@@ -361,6 +365,16 @@ macro_rules! contract {
 contract!(memory, super::memory());
 contract!(changelog, super::changelog());
 contract!(kafka, super::kafka_subject::kafka());
+// One partition, whose changes are never cut off and never garbage; tests/couchdb.rs has what is its own.
+contract!(couch, super::couch_subject::databases(); [
+    a_read_holds_no_more_than_the_limits
+    the_end_is_said_once_until_there_is_more
+    a_lone_change_is_handed_out_to_who_waits_for_it
+    a_feed_resumes_where_the_progress_says
+    nothing_is_lost_when_next_is_cancelled
+    another_log_of_the_same_name_is_recognised
+    a_checkpoint_beyond_the_end_is_refused
+]);
 
 async fn memory() -> MemoryLog {
     MemoryLog::new(&[TOPIC, OTHER], PARTITIONS)

@@ -10,9 +10,11 @@ use tokio::sync::{Mutex, Semaphore};
 use crate::checkpoint::CheckpointStore;
 use crate::checkpoint::sqlite::SqliteStore;
 use crate::documents::DocumentStore;
+use crate::documents::couch::CouchDocuments;
+use crate::documents::http::HttpDocuments;
 use crate::documents::inline::InlineDocuments;
 use crate::documents::sql::{QueryError, SqlDocuments};
-use crate::feed::{self, changelog, kafka};
+use crate::feed::{self, changelog, couch, kafka};
 use crate::manifest::{Documents, Feed, MAIN, Manifest, Secret, Settings, Sink as SinkSettings};
 use crate::metrics::Metrics;
 use crate::model::{Clock, Outage};
@@ -151,6 +153,16 @@ impl Resources {
                 changelog::create_tables(&database, partitions).await?;
                 Arc::new(changelog::ChangelogSource::new(database))
             }
+            Feed::Couch { url, long_poll, heartbeat, filter, parameters, include_docs } => {
+                Arc::new(couch::CouchSource::new(couch::Settings {
+                    url: url.reveal().to_owned(),
+                    mode: if *long_poll { couch::Mode::LongPoll } else { couch::Mode::Continuous },
+                    heartbeat: *heartbeat,
+                    filter: filter.clone(),
+                    parameters: parameters.clone().into_iter().collect(),
+                    include_docs: *include_docs,
+                })?)
+            }
             Feed::Kafka { brokers, options } => {
                 let options = options.iter().map(|(key, value)| (key.clone(), value.reveal().to_owned())).collect();
                 Arc::new(kafka::KafkaSource { brokers: brokers.clone(), options })
@@ -169,6 +181,11 @@ impl Resources {
         let settings = self.settings.documents().get(name).ok_or_else(|| unknown("document store", name))?;
         let store: Arc<dyn DocumentStore> = match settings {
             Documents::Inline => Arc::new(InlineDocuments),
+            Documents::Couch { url, database } => Arc::new(CouchDocuments::new(url.reveal(), database.clone())?),
+            Documents::Http { url, authorization, at_once } => {
+                let authorization = authorization.as_ref().map(|secret| secret.reveal().to_owned());
+                Arc::new(HttpDocuments::new(url.reveal(), authorization, at_once.get())?)
+            }
             Documents::Sql { database, query } => {
                 let database = self.database(database).await?;
                 let store = SqlDocuments::new(&database, name, query).await;

@@ -3,6 +3,8 @@
 //! One bulk fetch per batch and store. Present, deleted, missing and stale are answers; that a store cannot answer is
 //! an outage, and the batch waits.
 
+pub mod couch;
+pub mod http;
 pub mod inline;
 pub mod memory;
 pub mod sql;

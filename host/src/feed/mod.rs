@@ -7,6 +7,7 @@
 //! Deliberately absent: commits. A feed never tells its server how far it is; our checkpoints do.
 
 pub mod changelog;
+pub mod couch;
 pub mod kafka;
 pub mod memory;
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::names::{Group, name};
@@ -30,6 +31,13 @@ const HOST_OPTIONS: [&str; 7] = [
     "auto.offset.reset",
     "enable.partition.eof",
 ];
+
+/// Parameters of CouchDB's changes that the host depends on and sets itself.
+const HOST_PARAMETERS: [&str; 7] = ["since", "feed", "limit", "heartbeat", "timeout", "include_docs", "filter"];
+
+/// How often CouchDB may be asked to say that it is there; three times as long is a lost connection.
+const HEARTBEATS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
+const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// What the settings define, for the references in manifests.
 #[derive(Debug)]
@@ -149,12 +157,48 @@ impl<'a> Reader<'a, '_> {
                     let partitions = section.count("partitions", 1..=MOST_PARTITIONS, PARTITIONS);
                     self.database_reference(&section).map(|database| Feed::Changelog { database, partitions })
                 }
+                Some(("couchdb", section)) => Self::couch(&path, &section),
                 Some((_, section)) => Self::kafka(&path, &section),
                 None => None,
             };
             self.settings.feeds.extend(feed.map(|feed| (name, feed)));
         }
         group
+    }
+
+    fn couch(path: &str, section: &Section<'a>) -> Option<Feed> {
+        let shown = format!("{path}.parameters");
+        let given = section.value("parameters");
+        let given = given.and_then(|value| section.section_of(&shown, value, &shapes::settings::PARAMETERS));
+        let mut parameters = BTreeMap::new();
+        for (key, value) in given.iter().flat_map(Section::entries) {
+            if HOST_PARAMETERS.contains(&key.value.as_str()) {
+                let message = format!("`{}` is set by the host", key.value);
+                section.report.problem(key.span, Code::ForbiddenKey, message);
+                continue;
+            }
+            parameters.extend(section.text_of(&key.value, value).map(|text| (key.value, text.value)));
+        }
+        let waits = [("continuous", false), ("longpoll", true)];
+        Some(Feed::Couch {
+            long_poll: section.choice("wait", &waits, false),
+            heartbeat: section.duration("heartbeat", HEARTBEATS, DEFAULT_HEARTBEAT),
+            filter: section.text("filter").map(|text| text.value),
+            parameters,
+            include_docs: section.flag("include-docs", false),
+            url: Self::http_url(section)?,
+        })
+    }
+
+    /// The key `url`, as the address of a server that speaks HTTP.
+    fn http_url(section: &Section<'_>) -> Option<Secret> {
+        let (url, span) = section.secret("url")?;
+        if !["http://", "https://"].iter().any(|scheme| url.reveal().starts_with(scheme)) {
+            let message = "this is no address of a server".to_owned();
+            section.report.problem_with_help(span, Code::InvalidValue, message, "write `http://…` or `https://…`");
+            return None;
+        }
+        Some(url)
     }
 
     fn kafka(path: &str, section: &Section<'a>) -> Option<Feed> {
@@ -204,6 +248,11 @@ impl<'a> Reader<'a, '_> {
             group.kinds.insert(Arc::clone(&name), opened.as_ref().map(|(kind, _)| *kind));
             let documents = match opened {
                 Some(("inline", _)) => Some(Documents::Inline),
+                Some(("couchdb", section)) => Self::http_url(&section).map(|url| {
+                    let database = section.text("database").map(|text| Arc::from(text.value));
+                    Documents::Couch { url, database }
+                }),
+                Some(("http", section)) => Self::http_documents(&section),
                 Some((_, section)) => {
                     let database = self.database_reference(&section);
                     let query = section.required_text("query").map(|query| Self::query(&section, query));
@@ -214,6 +263,20 @@ impl<'a> Reader<'a, '_> {
             self.settings.documents.extend(documents.map(|documents| (name, documents)));
         }
         group
+    }
+
+    fn http_documents(section: &Section<'_>) -> Option<Documents> {
+        let has_authorization = ["authorization", "authorization-file", "authorization_file"];
+        let has_authorization = has_authorization.iter().any(|key| section.value(key).is_some());
+        let authorization = if has_authorization { section.secret("authorization") } else { None };
+        let at_once = section.count("at-once", 1..=256, non_zero(16));
+        let url = Self::http_url(section)?;
+        if !url.reveal().contains("{id}") {
+            let span = section.value("url").map(Spanned::span)?;
+            let message = "`url` must hold `{id}`, where the id of a document goes".to_owned();
+            section.report.problem(span, Code::InvalidValue, message);
+        }
+        Some(Documents::Http { url, authorization: authorization.map(|(secret, _)| secret), at_once })
     }
 
     fn query(section: &Section<'_>, query: Text) -> String {

@@ -40,6 +40,21 @@ pub enum Feed {
         /// Over how many partitions documents are spread.
         partitions: NonZeroUsize,
     },
+    /// Databases of CouchDB.
+    Couch {
+        /// The server; may hold a password.
+        url: Secret,
+        /// Whether readers ask again for each wait.
+        long_poll: bool,
+        /// How often the server says that it is still there.
+        heartbeat: Duration,
+        /// The server's filter.
+        filter: Option<String>,
+        /// Further parameters of the request.
+        parameters: BTreeMap<String, String>,
+        /// Whether documents travel in the changes.
+        include_docs: bool,
+    },
     /// Apache Kafka.
     Kafka {
         /// Where to begin: `host:port`, with commas between several.
@@ -58,6 +73,22 @@ pub enum Documents {
         database: Arc<str>,
         /// The query, with `:ids` where the ids go.
         query: String,
+    },
+    /// CouchDB.
+    Couch {
+        /// The server; may hold a password.
+        url: Secret,
+        /// The database; none: the one that each change names.
+        database: Option<Arc<str>>,
+    },
+    /// An address for each document.
+    Http {
+        /// With `{id}` in it.
+        url: Secret,
+        /// The header `Authorization`.
+        authorization: Option<Secret>,
+        /// How many are asked for at once.
+        at_once: NonZeroUsize,
     },
     /// The document is in the change.
     Inline,
@@ -215,11 +246,11 @@ impl Settings {
             Used::Database(name) => name,
             Used::Feed(name) => match self.feeds.get(name)? {
                 Feed::Changelog { database, .. } => database,
-                Feed::Kafka { .. } => return None,
+                Feed::Couch { .. } | Feed::Kafka { .. } => return None,
             },
             Used::Documents(name) => match self.documents.get(name)? {
                 Documents::Sql { database, .. } => database,
-                Documents::Inline => return None,
+                Documents::Couch { .. } | Documents::Http { .. } | Documents::Inline => return None,
             },
             Used::Sink(name) => match self.sinks.get(name)? {
                 Sink::Sql { database } => database,

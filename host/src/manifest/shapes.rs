@@ -40,14 +40,30 @@ pub(super) mod settings {
     pub(in super::super) static DATABASES_NAME: Shape =
         Shape { secrets: &["url"], ..shape("databases.NAME", &["url"]) };
     pub(in super::super) static FEEDS: Shape = names("feeds");
-    pub(in super::super) static FEED: [Shape; 2] = [
+    pub(in super::super) static FEED: [Shape; 3] = [
         kind("feeds.NAME", "changelog", &["kind", "database", "partitions"]),
         kind("feeds.NAME", "kafka", &["kind", "brokers", "options"]),
+        Shape {
+            secrets: &["url"],
+            ..kind(
+                "feeds.NAME",
+                "couchdb",
+                &["kind", "url", "wait", "heartbeat", "filter", "parameters", "include-docs"],
+            )
+        },
     ];
     pub(in super::super) static OPTIONS: Shape = names("feeds.NAME.options");
+    pub(in super::super) static PARAMETERS: Shape = names("feeds.NAME.parameters");
     pub(in super::super) static DOCUMENTS: Shape = names("documents");
-    pub(in super::super) static STORE: [Shape; 2] =
-        [kind("documents.NAME", "sql", &["kind", "database", "query"]), kind("documents.NAME", "inline", &["kind"])];
+    pub(in super::super) static STORE: [Shape; 4] = [
+        kind("documents.NAME", "sql", &["kind", "database", "query"]),
+        Shape { secrets: &["url"], ..kind("documents.NAME", "couchdb", &["kind", "url", "database"]) },
+        Shape {
+            secrets: &["url", "authorization"],
+            ..kind("documents.NAME", "http", &["kind", "url", "authorization", "at-once"])
+        },
+        kind("documents.NAME", "inline", &["kind"]),
+    ];
     pub(in super::super) static SINKS: Shape = names("sinks");
     pub(in super::super) static SINK: [Shape; 4] = [
         kind("sinks.NAME", "sql", &["kind", "database"]),
@@ -80,6 +96,7 @@ pub(super) mod settings {
             &DATABASES_NAME,
             &FEEDS,
             &OPTIONS,
+            &PARAMETERS,
             &DOCUMENTS,
             &SINKS,
             &LIMITS,

@@ -1,0 +1,141 @@
+//! Documents in CouchDB, many in one request.
+//!
+//! `_all_docs` tells a document that was deleted from one that never was. The database is the one of the settings, or the
+//! one that the change names as its source.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::http::Server;
+use crate::model::{Change, Document, Outage, is_stale};
+
+use super::DocumentStore;
+
+/// Ids of one request, as many as the original asks for at once.
+const CHUNK: usize = 500;
+/// How long the server may be silent while it collects documents.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// A store over one server.
+#[derive(Debug)]
+pub struct CouchDocuments {
+    server: Server,
+    database: Option<Arc<str>>,
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    rows: Vec<Row<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Row<'a> {
+    key: String,
+    #[serde(default)]
+    error: Option<String>,
+    #[serde(default)]
+    value: Option<Value>,
+    #[serde(borrow, default)]
+    doc: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Value {
+    rev: String,
+    #[serde(default)]
+    deleted: bool,
+}
+
+/// What the server has under an id.
+enum Stored {
+    Present { revision: String, document: Bytes },
+    Deleted,
+}
+
+impl CouchDocuments {
+    /// A store over the server at `url`; without a `database`, each change's source names it.
+    ///
+    /// # Errors
+    /// When the address cannot be one of a server.
+    pub fn new(url: &str, database: Option<Arc<str>>) -> Result<Self, Outage> {
+        Ok(Self { server: Server::new(url, SILENCE)?, database })
+    }
+
+    async fn fetch_chunk(&self, database: &str, ids: &[&str]) -> Result<HashMap<String, Stored>, Outage> {
+        let place = self.server.place();
+        let failed = |error: reqwest::Error| Outage::new(format!("{place}/{database} does not answer"), error);
+        let body = serde_json::json!({ "keys": ids }).to_string();
+        let request = self.server.request(Method::POST, &[database, "_all_docs"], &[("include_docs", "true")]);
+        let answer = request.header("content-type", "application/json").body(body).send().await.map_err(failed)?;
+        let status = answer.status();
+        if status != StatusCode::OK {
+            // Also that the database is not there: nothing is known about any document then.
+            return Err(Outage { operation: format!("{place}/{database} answers {status}"), source: None });
+        }
+        let text = answer.bytes().await.map_err(failed)?;
+        let odd = |error| Outage::new(format!("could not read the documents of {place}/{database}"), error);
+        let answer: Answer<'_> = serde_json::from_slice(&text).map_err(odd)?;
+        let mut found = HashMap::with_capacity(answer.rows.len());
+        for row in answer.rows {
+            match (row.value, row.doc, row.error.as_deref()) {
+                (Some(Value { deleted: true, .. }), ..) => {
+                    found.insert(row.key, Stored::Deleted);
+                }
+                (Some(Value { rev: revision, .. }), Some(document), _) => {
+                    let document = Bytes::copy_from_slice(document.get().as_bytes());
+                    found.insert(row.key, Stored::Present { revision, document });
+                }
+                (None, _, Some("not_found")) => {}
+                (_, _, error) => {
+                    let what = error.unwrap_or("no document");
+                    let operation = format!("{place}/{database} answers {what} for {}", row.key);
+                    return Err(Outage { operation, source: None });
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl DocumentStore for CouchDocuments {
+    async fn fetch(&self, changes: &[Arc<Change>]) -> Result<Vec<Document>, Outage> {
+        let mut documents: Vec<Option<Document>> = vec![None; changes.len()];
+        let mut by_database: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (at, change) in changes.iter().enumerate() {
+            let database = self.database.as_deref().unwrap_or(&change.key.source);
+            by_database.entry(database).or_default().push(at);
+        }
+        for (database, places) in by_database {
+            for chunk in places.chunks(CHUNK) {
+                let ids: Vec<&str> = chunk.iter().map(|at| changes[*at].key.id.as_ref()).collect();
+                let found = self.fetch_chunk(database, &ids).await?;
+                for at in chunk {
+                    let change = &changes[*at];
+                    documents[*at] = Some(answer(change, found.get(change.key.id.as_ref())));
+                }
+            }
+        }
+        Ok(documents.into_iter().map(|document| document.unwrap_or(Document::Missing)).collect())
+    }
+}
+
+fn answer(change: &Change, stored: Option<&Stored>) -> Document {
+    match stored {
+        Some(Stored::Present { revision, .. }) if is_stale(change.revision.as_deref(), Some(revision)) => {
+            Document::Stale
+        }
+        Some(Stored::Present { document, .. }) => Document::Present(document.clone()),
+        Some(Stored::Deleted) => Document::Deleted,
+        None if change.deleted => Document::Deleted,
+        None => Document::Missing,
+    }
+}

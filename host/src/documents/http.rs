@@ -1,0 +1,112 @@
+//! Documents behind an HTTP interface, one request for each, several at once.
+//!
+//! 200 is a document, 404 one that is missing, 410 one that was deleted. Anything else is an outage: rights, limits and
+//! broken servers say nothing about a document. The revision, where the server has one, is in `ETag`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use reqwest::header::{AUTHORIZATION, ETAG};
+use reqwest::{Client, StatusCode, Url};
+
+use crate::model::{Change, Document, Outage, is_stale};
+
+use super::DocumentStore;
+
+/// Where the id goes, and where the source.
+const ID: &str = "{id}";
+const SOURCE: &str = "{source}";
+
+/// How long a document may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A store behind an address.
+#[derive(Debug)]
+pub struct HttpDocuments {
+    client: Client,
+    template: String,
+    authorization: Option<String>,
+    at_once: usize,
+}
+
+impl HttpDocuments {
+    /// A store at `template`, an address with `{id}` and perhaps `{source}` in it, which asks `at_once` documents
+    /// at most at a time, with the header `Authorization` where it is given.
+    ///
+    /// # Errors
+    /// When HTTP cannot be set up.
+    pub fn new(template: &str, authorization: Option<String>, at_once: usize) -> Result<Self, Outage> {
+        let client = Client::builder().timeout(LIMIT).build();
+        let client = client.map_err(|error| Outage::new("could not set up HTTP", error))?;
+        Ok(Self { client, template: template.to_owned(), authorization, at_once: at_once.max(1) })
+    }
+
+    async fn fetch_one(&self, change: &Change) -> Result<Document, Outage> {
+        // As a segment of a path these are a way up, also when they are escaped: no address can ask for them.
+        if matches!(change.key.id.as_ref(), "." | "..") {
+            return Ok(if change.deleted { Document::Deleted } else { Document::Missing });
+        }
+        let address = self.template.replace(SOURCE, &escaped(&change.key.source)).replace(ID, &escaped(&change.key.id));
+        let url =
+            Url::parse(&address).map_err(|error| Outage::new("the address of a document cannot be read", error))?;
+        let failed = |error: reqwest::Error| Outage::new(format!("could not fetch document {}", change.key), error);
+        let mut request = self.client.get(url);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let answer = request.send().await.map_err(failed)?;
+        match answer.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND if change.deleted => return Ok(Document::Deleted),
+            StatusCode::NOT_FOUND => return Ok(Document::Missing),
+            StatusCode::GONE => return Ok(Document::Deleted),
+            status => {
+                let operation = format!("the store answers {status} for document {}", change.key);
+                return Err(Outage { operation, source: None });
+            }
+        }
+        let tag = answer.headers().get(ETAG).and_then(|tag| tag.to_str().ok());
+        let revision = tag.map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_owned());
+        let document: Bytes = answer.bytes().await.map_err(failed)?;
+        let stale = is_stale(change.revision.as_deref(), revision.as_deref());
+        Ok(if stale { Document::Stale } else { Document::Present(document) })
+    }
+}
+
+#[async_trait]
+impl DocumentStore for HttpDocuments {
+    async fn fetch(&self, changes: &[Arc<Change>]) -> Result<Vec<Document>, Outage> {
+        // Collected first: the compiler cannot follow the lifetimes of a closure in the stream.
+        let requests: Vec<_> = changes.iter().map(|change| self.fetch_one(change)).collect();
+        stream::iter(requests).buffered(self.at_once).try_collect().await
+    }
+}
+
+/// Any text as one segment of a path: everything but letters, digits, `-`, `_`, `.` and `~` is escaped.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => escaped.push(char::from(byte)),
+            other => escaped.push_str(&format!("%{other:02X}")),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_stays_one_segment() {
+        for (text, expected) in
+            [("a-1_b.c~", "a-1_b.c~"), ("a/b?c#d", "a%2Fb%3Fc%23d"), ("ü {id}", "%C3%BC%20%7Bid%7D")]
+        {
+            assert_eq!(escaped(text), expected);
+        }
+    }
+}
