@@ -6,6 +6,7 @@
 //! Deliberately absent: anything about pillows and checkpoints. Rows are applied to a transaction that the caller
 //! began and commits.
 
+mod arrays;
 mod ask;
 mod dialect;
 mod error;
@@ -237,12 +238,31 @@ impl Connection<'_> {
                     bind_postgres(&mut arguments, value)
                         .map_err(|error| Error::judge(operation, sqlx::Error::Encode(error)))?;
                 }
-                let query = sqlx::query_with(AssertSqlSafe(statement), arguments);
-                let done = query.execute(&mut **connection).await;
-                done.map(|done: PgQueryResult| done.rows_affected()).map_err(|error| Error::judge(operation, error))
+                execute_postgres(connection, operation, statement, arguments).await
             }
         }
     }
+}
+
+/// Runs a statement of PostgreSQL; says how many rows it touched.
+pub(crate) async fn execute_postgres(
+    connection: &mut PgConnection,
+    operation: &str,
+    statement: String,
+    arguments: PgArguments,
+) -> Result<u64, Error> {
+    let done = sqlx::query_with(AssertSqlSafe(statement), arguments).execute(connection).await;
+    done.map(|done: PgQueryResult| done.rows_affected()).map_err(|error| Error::judge(operation, error))
+}
+
+/// Runs statements of PostgreSQL that have no values and are not worth preparing, in one exchange with the server.
+pub(crate) async fn run_words(
+    connection: &mut PgConnection,
+    operation: &str,
+    statements: String,
+) -> Result<(), Error> {
+    let done = sqlx::raw_sql(AssertSqlSafe(statements)).execute(connection).await;
+    done.map(|_| ()).map_err(|error| Error::judge(operation, error))
 }
 
 /// Texts are bound as such: the statement casts them to what the column holds.
