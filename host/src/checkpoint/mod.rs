@@ -7,6 +7,7 @@
 //! Deliberately absent: offset arithmetic. A store compares positions and keeps them; feeds make them.
 
 pub mod memory;
+pub mod postgres;
 mod rules;
 pub mod sqlite;
 mod stored;

@@ -1,5 +1,7 @@
 //! One question of an operator to a database, which it cannot change.
 
+mod postgres;
+
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use futures_util::TryStreamExt as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Row as _, TypeInfo as _, ValueRef as _};
 
+use super::is_postgres;
 use crate::model::Value;
 
 /// How long a question waits for a lock; a reader hardly ever meets one.
@@ -29,7 +32,7 @@ pub enum AskError {
     /// The database cannot be opened.
     #[error("could not open the database {database}")]
     Open {
-        /// Its file.
+        /// Its file, or where it is.
         database: String,
         /// Why.
         source: sqlx::Error,
@@ -57,6 +60,13 @@ impl AskError {
 /// # Errors
 /// When the database is not there, or does not understand the statement.
 pub async fn ask(url: &str, statement: &str, limit: usize) -> Result<Answer, AskError> {
+    match is_postgres(url) {
+        true => postgres::ask(url, statement, limit).await,
+        false => ask_sqlite(url, statement, limit).await,
+    }
+}
+
+async fn ask_sqlite(url: &str, statement: &str, limit: usize) -> Result<Answer, AskError> {
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|source| AskError::Open { database: url.to_owned(), source })?
         .read_only(true)
