@@ -206,9 +206,7 @@ impl Resources {
 pub async fn open_checkpoints(main: &Database) -> Result<Arc<dyn CheckpointStore>, Outage> {
     match main {
         Database::Sqlite(sqlite) => Ok(Arc::new(SqliteStore::open(sqlite.clone(), Clock::System).await?)),
-        Database::Postgres(postgres) => {
-            Ok(Arc::new(PostgresStore::open(postgres.clone(), Clock::System).await?))
-        }
+        Database::Postgres(postgres) => Ok(Arc::new(PostgresStore::open(postgres.clone(), Clock::System).await?)),
     }
 }
 

@@ -38,11 +38,9 @@ impl Element {
             ColumnKind::Integer => Self::Integer,
             ColumnKind::Double => Self::Double,
             ColumnKind::Bytes => Self::Bytes,
-            ColumnKind::Decimal
-            | ColumnKind::Text
-            | ColumnKind::Date
-            | ColumnKind::Timestamp
-            | ColumnKind::Json => Self::Text,
+            ColumnKind::Decimal | ColumnKind::Text | ColumnKind::Date | ColumnKind::Timestamp | ColumnKind::Json => {
+                Self::Text
+            }
         }
     }
 

@@ -12,6 +12,8 @@ mod dialect;
 mod error;
 pub mod rows;
 pub mod schema;
+#[cfg(test)]
+mod testing;
 mod values;
 
 use std::str::FromStr;
@@ -28,6 +30,8 @@ pub use ask::{Answer, AskError, ask};
 pub use dialect::Dialect;
 pub use error::{Error, Rejection};
 pub(crate) use schema::LOCK as SCHEMA_LOCK;
+#[cfg(test)]
+pub(crate) use testing::{Kind, Scratch, both};
 
 use crate::model::{Outage, Value};
 
@@ -211,9 +215,7 @@ impl Postgres {
 impl Postgres {
     /// Begins a transaction at `read committed`, whatever the database has by default: a statement that waited for a row
     /// goes on with what was committed, where the stricter levels would give up.
-    pub(crate) async fn begin_read_committed(
-        &self,
-    ) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, sqlx::Error> {
+    pub(crate) async fn begin_read_committed(&self) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, sqlx::Error> {
         self.pool.begin_with("begin isolation level read committed").await
     }
 }
@@ -306,11 +308,7 @@ pub(crate) async fn execute_postgres(
 }
 
 /// Runs statements of PostgreSQL that have no values and are not worth preparing, in one exchange with the server.
-pub(crate) async fn run_words(
-    connection: &mut PgConnection,
-    operation: &str,
-    statements: String,
-) -> Result<(), Error> {
+pub(crate) async fn run_words(connection: &mut PgConnection, operation: &str, statements: String) -> Result<(), Error> {
     let done = sqlx::raw_sql(AssertSqlSafe(statements)).execute(connection).await;
     done.map(|_| ()).map_err(|error| Error::judge(operation, error))
 }

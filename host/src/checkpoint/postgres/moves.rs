@@ -36,9 +36,8 @@ pub(super) async fn advance(
     moved: &[(Partition, Checkpoint)],
     at: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    let position = |place: usize| -> Vec<i64> {
-        moved.iter().map(|(_, to)| to.position.order[place].cast_signed()).collect()
-    };
+    let position =
+        |place: usize| -> Vec<i64> { moved.iter().map(|(_, to)| to.position.order[place].cast_signed()).collect() };
     sqlx::query(
         "with moved as (
              select * from unnest($2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::text[])

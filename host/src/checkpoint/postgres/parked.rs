@@ -66,9 +66,8 @@ async fn park_chunk(
     let optional = |of: fn(&Failure) -> Option<Cow<'_, str>>| -> Vec<Option<String>> {
         failures.iter().map(|failure| of(failure).map(|text| texts::stored(&text).into_owned())).collect()
     };
-    let order = |at: usize| -> Vec<i64> {
-        failures.iter().map(|failure| failure.position.order[at].cast_signed()).collect()
-    };
+    let order =
+        |at: usize| -> Vec<i64> { failures.iter().map(|failure| failure.position.order[at].cast_signed()).collect() };
     sqlx::query(
         "insert into pillowtop_parked as old (pillow, processor, source, document, part, document_hash, identity, topic,
              partition_number, position_first, position_second, position_token, kind, message, last_log, retry_helps,
@@ -203,9 +202,8 @@ fn read(row: &PgRow) -> Result<Parked, sqlx::Error> {
     let kind: &str = row.try_get("kind")?;
     let kind = FailureKind::ALL.into_iter().find(|candidate| candidate.as_str() == kind);
     let text = |column| row.try_get::<&str, _>(column).map(|text| texts::read(text).into_owned());
-    let optional = |column| {
-        row.try_get::<Option<&str>, _>(column).map(|text| text.map(|text| texts::read(text).into_owned()))
-    };
+    let optional =
+        |column| row.try_get::<Option<&str>, _>(column).map(|text| text.map(|text| texts::read(text).into_owned()));
     let present = |text: String| (!text.is_empty()).then_some(text);
     let change = optional("change")?.map(|text| stored::decode(&text)).transpose().map_err(undecodable)?;
     let digest = row.try_get::<Option<&[u8]>, _>("digest")?.map(<[u8; 32]>::try_from).transpose();

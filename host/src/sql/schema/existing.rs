@@ -6,7 +6,10 @@ use super::super::Dialect;
 use super::{ExistingColumn, ExistingTable};
 use crate::model::TableIndex;
 
-pub(super) async fn sqlite(connection: &mut SqliteConnection, table: &str) -> Result<Option<ExistingTable>, sqlx::Error> {
+pub(super) async fn sqlite(
+    connection: &mut SqliteConnection,
+    table: &str,
+) -> Result<Option<ExistingTable>, sqlx::Error> {
     // SQLite finds names in any case; a table that differs in case alone is the same table.
     let columns = sqlx::query(
         r#"select name, type, "notnull", pk, dflt_value is not null from pragma_table_info(?) order by cid"#,
