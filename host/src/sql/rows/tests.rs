@@ -216,8 +216,11 @@ async fn every_kind_of_value_comes_back_as_it_was_written(kind: Kind) {
     };
     // A name that needs its quotes.
     let name = |at: usize| format!("c\" {at}");
-    let column =
-        |(at, (value, _)): (usize, &(Value, [&str; 2]))| Column { name: name(at), kind: kind_of(value), nullable: true };
+    let column = |(at, (value, _)): (usize, &(Value, [&str; 2]))| Column {
+        name: name(at),
+        kind: kind_of(value),
+        nullable: true,
+    };
     let table = Table {
         name: "every \"kind\"".into(),
         columns: kinds.iter().enumerate().map(column).collect(),
