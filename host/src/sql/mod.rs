@@ -38,8 +38,9 @@ use crate::model::{Outage, Value};
 /// Connections of the host to one PostgreSQL server; further work waits for one of them.
 const POSTGRES_CONNECTIONS: u32 = 16;
 
-/// How long a connection may take, also for one of the pool to become free.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// How long a connection may take, also for one of the pool to become free. Within it, a server that refuses is asked
+/// again, at most a fifth of it apart: that is how soon one that is back is noticed.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Statements that a connection to PostgreSQL keeps prepared; the least used one makes room for another.
 const PREPARED_STATEMENTS: usize = 500;
