@@ -8,6 +8,10 @@
 
 #[path = "checkpoint/bench.rs"]
 mod bench;
+#[path = "../support/postgres.rs"]
+mod postgres;
+#[path = "../support/service.rs"]
+mod service;
 
 use jiff::{SignedDuration, Timestamp};
 use pillowtop::checkpoint::{HEARTBEAT_LIFETIME, Heartbeat, Parked, ParkedFilter, SetError, SettleError, Settlement};
@@ -370,6 +374,9 @@ macro_rules! contract {
         }
         mod sqlite {
             $(#[tokio::test] async fn $promise() { super::$promise(super::Bench::sqlite().await).await; })*
+        }
+        mod postgresql {
+            $(#[tokio::test] async fn $promise() { super::$promise(super::Bench::postgres().await).await; })*
         }
     };
 }

@@ -5,10 +5,13 @@
 mod cli;
 mod embedded;
 mod kafka;
+mod postgres_host;
 mod stopping;
 
 #[path = "../kafka/broker.rs"]
 mod broker;
+#[path = "../support/postgres.rs"]
+mod postgres;
 #[path = "../support/service.rs"]
 mod service;
 #[path = "../support/mod.rs"]

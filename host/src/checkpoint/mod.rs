@@ -7,9 +7,12 @@
 //! Deliberately absent: offset arithmetic. A store compares positions and keeps them; feeds make them.
 
 pub mod memory;
+pub mod postgres;
 mod rules;
 pub mod sqlite;
 mod stored;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -258,3 +261,6 @@ pub trait CheckpointStore: Send + Sync {
 fn is_fresh(beat: Timestamp, now: Timestamp) -> bool {
     now.duration_since(beat) < jiff::SignedDuration::try_from(HEARTBEAT_LIFETIME).unwrap_or(jiff::SignedDuration::MAX)
 }
+
+#[cfg(test)]
+mod tests;

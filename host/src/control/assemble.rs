@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::checkpoint::CheckpointStore;
+use crate::checkpoint::postgres::PostgresStore;
 use crate::checkpoint::sqlite::SqliteStore;
 use crate::documents::DocumentStore;
 use crate::documents::couch::CouchDocuments;
@@ -228,9 +229,7 @@ impl Resources {
 pub async fn open_checkpoints(main: &Database) -> Result<Arc<dyn CheckpointStore>, Outage> {
     match main {
         Database::Sqlite(sqlite) => Ok(Arc::new(SqliteStore::open(sqlite.clone(), Clock::System).await?)),
-        Database::Postgres(postgres) => {
-            Err(Outage { operation: format!("{} cannot hold checkpoints yet", postgres.place), source: None })
-        }
+        Database::Postgres(postgres) => Ok(Arc::new(PostgresStore::open(postgres.clone(), Clock::System).await?)),
     }
 }
 

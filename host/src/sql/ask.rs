@@ -1,5 +1,7 @@
 //! One question of an operator to a database, which it cannot change.
 
+mod postgres;
+
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use futures_util::TryStreamExt as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Row as _, TypeInfo as _, ValueRef as _};
 
+use super::is_postgres;
 use crate::model::Value;
 
 /// How long a question waits for a lock; a reader hardly ever meets one.
@@ -29,7 +32,7 @@ pub enum AskError {
     /// The database cannot be opened.
     #[error("could not open the database {database}")]
     Open {
-        /// Its file.
+        /// Its file, or where it is.
         database: String,
         /// Why.
         source: sqlx::Error,
@@ -57,6 +60,13 @@ impl AskError {
 /// # Errors
 /// When the database is not there, or does not understand the statement.
 pub async fn ask(url: &str, statement: &str, limit: usize) -> Result<Answer, AskError> {
+    match is_postgres(url) {
+        true => postgres::ask(url, statement, limit).await,
+        false => ask_sqlite(url, statement, limit).await,
+    }
+}
+
+async fn ask_sqlite(url: &str, statement: &str, limit: usize) -> Result<Answer, AskError> {
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|source| AskError::Open { database: url.to_owned(), source })?
         .read_only(true)
@@ -103,51 +113,110 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::sql::Database;
+    use crate::sql::{Kind, Scratch, both};
 
-    async fn database() -> (TempDir, String) {
-        let folder = TempDir::new().unwrap();
-        let url = format!("sqlite:{}/t.db", folder.path().display());
-        let database = Database::open(&url).await.unwrap();
-        let sqlite = database.sqlite().unwrap();
-        sqlx::query("create table t (a integer, b)").execute(&sqlite.writer).await.unwrap();
-        sqlx::query("insert into t values (1, 'one'), (2, 2.5), (3, null), (4, x'00ff')")
-            .execute(&sqlite.writer)
-            .await
-            .unwrap();
-        (folder, url)
+    async fn scratch(kind: Kind) -> Scratch {
+        let scratch = Scratch::new(kind).await;
+        scratch.execute("create table t (a integer, b text)").await;
+        scratch.execute("insert into t values (1, 'one'), (2, '2.5'), (3, null), (4, 'é')").await;
+        scratch
+    }
+
+    async fn rows_come_in_their_order_with_names_and_types(kind: Kind) {
+        let scratch = scratch(kind).await;
+        let answer = ask(&scratch.url, "select a, b, a * 0.5 as half from t order by a;", 10).await.unwrap();
+        assert_eq!((answer.columns, answer.more), (["a", "b", "half"].map(str::to_owned).to_vec(), false));
+        let half = match kind {
+            Kind::Sqlite => Value::Double(0.5),
+            Kind::Postgres => Value::Decimal("0.5".into()),
+        };
+        assert_eq!(answer.rows[0], [Value::Integer(1), Value::Text("one".into()), half]);
+        let found: Vec<&Value> = answer.rows[1..].iter().map(|row| &row[1]).collect();
+        assert_eq!(found, [&Value::Text("2.5".into()), &Value::Null, &Value::Text("é".into())]);
+        assert_eq!(ask(&scratch.url, "select a from t where false", 1).await.unwrap().rows, [] as [Vec<Value>; 0]);
     }
 
     #[tokio::test]
-    async fn rows_come_with_the_types_that_they_have() {
-        let (_folder, url) = database().await;
-        let answer = ask(&url, "select a, b from t order by a", 10).await.unwrap();
-        assert_eq!((answer.columns, answer.more), (vec!["a".to_owned(), "b".to_owned()], false));
-        let found: Vec<&Value> = answer.rows.iter().map(|row| &row[1]).collect();
-        let text = Value::Text("one".into());
-        assert_eq!(found, [&text, &Value::Double(2.5), &Value::Null, &Value::Bytes(vec![0, 255])]);
-        assert_eq!(answer.rows[3][0], Value::Integer(4));
+    async fn every_value_of_sqlite_has_its_own_type() {
+        let scratch = Scratch::new(Kind::Sqlite).await;
+        let answer = ask(&scratch.url, "select 'one', 2.5, null, x'00ff', 4", 1).await.unwrap();
+        let bytes = Value::Bytes(vec![0, 255]);
+        assert_eq!(
+            answer.rows,
+            [[Value::Text("one".into()), Value::Double(2.5), Value::Null, bytes, Value::Integer(4)]]
+        );
     }
 
     #[tokio::test]
-    async fn a_limit_says_that_there_is_more() {
-        let (_folder, url) = database().await;
+    async fn values_of_postgresql_come_as_they_were_written() {
+        let scratch = Scratch::new(Kind::Postgres).await;
+        let text = |text: &str| Value::Text(text.to_owned());
+        let cases = [
+            ("true", Value::Boolean(true)),
+            ("-7::smallint", Value::Integer(-7)),
+            ("0.1::double precision", Value::Double(0.1)),
+            ("'-Infinity'::real", Value::Double(f64::NEG_INFINITY)),
+            ("12.500::numeric", Value::Decimal("12.500".into())),
+            ("'\\x00ff'::bytea", Value::Bytes(vec![0, 255])),
+            ("'2026-02-03'::date", Value::Date("2026-02-03".into())),
+            ("'2026-02-03T12:00:00.5+02:00'::timestamptz", Value::Timestamp("2026-02-03T10:00:00.500000Z".into())),
+            ("'infinity'::timestamptz", text("infinity")),
+            ("'{\"a\":1}'::jsonb", Value::Json("{\"a\": 1}".into())),
+            ("array[1, 2]", text("{1,2}")),
+            ("'one hour'::varchar(20)", text("one hour")),
+            ("interval '90 minutes'", text("01:30:00")),
+            ("null::inet", Value::Null),
+        ];
+        for (expression, expected) in cases {
+            let answer = ask(&scratch.url, &format!("select {expression}"), 1).await.unwrap();
+            assert_eq!(answer.rows, [[expected]], "{expression}");
+        }
+    }
+
+    async fn a_limit_says_that_there_is_more(kind: Kind) {
+        let scratch = scratch(kind).await;
         for (limit, more) in [(3, true), (4, false)] {
-            let answer = ask(&url, "select a from t", limit).await.unwrap();
+            let answer = ask(&scratch.url, "select a from t", limit).await.unwrap();
             assert_eq!((answer.rows.len(), answer.more), (limit, more));
         }
     }
 
+    async fn nothing_can_be_changed(kind: Kind) {
+        let scratch = scratch(kind).await;
+        for statement in ["delete from t", "drop table t", "insert into t values (9, 'x')", "not even SQL"] {
+            let asked = ask(&scratch.url, statement, 1).await;
+            assert!(matches!(asked, Err(AskError::Refused(_))), "{statement}: {asked:?}");
+        }
+        assert_eq!(ask(&scratch.url, "select count(*) from t", 1).await.unwrap().rows, [[Value::Integer(4)]]);
+    }
+
     #[tokio::test]
-    async fn nothing_can_be_changed() {
-        let (folder, url) = database().await;
+    async fn no_other_file_can_be_changed() {
+        let (scratch, folder) = (scratch(Kind::Sqlite).await, TempDir::new().unwrap());
         let other = folder.path().join("other.db");
         let attach = format!("attach database '{}' as other; create table other.t (a)", other.display());
-        for statement in ["delete from t", "drop table t", "insert into t values (9, 9)", &attach] {
-            assert!(matches!(ask(&url, statement, 1).await, Err(AskError::Refused(_))), "{statement}");
-        }
+        assert!(matches!(ask(&scratch.url, &attach, 1).await, Err(AskError::Refused(_))));
         assert!(!other.exists());
-        assert_eq!(ask(&url, "select count(*) from t", 1).await.unwrap().rows, [[Value::Integer(4)]]);
+    }
+
+    #[tokio::test]
+    async fn nor_does_a_transaction_of_postgresql_end_for_a_second_statement() {
+        let scratch = scratch(Kind::Postgres).await;
+        for statement in [
+            "commit; delete from t",
+            "select 1; delete from t",
+            "do $$ begin commit; delete from t; end $$",
+            "do $$ begin delete from t; end $$",
+            "set transaction read write",
+            "with gone as (delete from t returning a) select a from gone",
+            "explain analyze delete from t",
+            "select nextval('s')",
+        ] {
+            scratch.execute("create sequence if not exists s").await;
+            let asked = ask(&scratch.url, statement, 1).await;
+            assert!(asked.is_err() || statement.starts_with("set"), "{statement}: {asked:?}");
+            assert_eq!(scratch.count("t").await, 4, "{statement}");
+        }
     }
 
     #[tokio::test]
@@ -157,5 +226,13 @@ mod tests {
         let error = ask(&format!("sqlite:{}", file.display()), "select 1", 1).await.unwrap_err();
         assert_eq!(error.to_string(), format!("could not open the database {}", file.display()));
         assert!(!file.exists());
+        let error = ask("postgres://ada:secret@127.0.0.1:1/visits", "select 1", 1).await.unwrap_err();
+        assert_eq!(error.to_string(), "could not open the database 127.0.0.1:1/visits");
+    }
+
+    both! {
+        rows_come_in_their_order_with_names_and_types
+        a_limit_says_that_there_is_more
+        nothing_can_be_changed
     }
 }

@@ -101,14 +101,12 @@ impl Dialect {
         }
     }
 
-    /// Removes all rows whose `column` stands in the one bound value, a JSON array of texts.
+    /// Removes all rows whose `column` stands in the one bound value: a JSON array of texts, or an array of PostgreSQL.
     pub(crate) fn delete_documents(self, table: &str, column: &str) -> Result<String, Rejection> {
         let (table, column) = (self.quote(table)?, self.quote(column)?);
         match self {
             Self::Sqlite => Ok(format!("delete from {table} where {column} in (select value from json_each(?))")),
-            Self::Postgres => {
-                Ok(format!("delete from {table} where {column} in (select jsonb_array_elements_text($1::jsonb))"))
-            }
+            Self::Postgres => Ok(format!("delete from {table} where {column} = any($1::text[])")),
         }
     }
 
@@ -120,6 +118,15 @@ impl Dialect {
                 format!("(unixepoch(substr({time}, 1, 19)) * 1000000 + cast(substr({time}, 21, 6) as integer))")
             }
             Self::Postgres => format!("(extract(epoch from {time}) * 1000000)::bigint"),
+        }
+    }
+
+    /// What follows an operand of a comparison so that texts have the order of their bytes. SQLite knows no other; in
+    /// PostgreSQL it depends on the database, and may change with the system's libraries.
+    pub(crate) fn by_bytes(self, kind: Option<ColumnKind>) -> &'static str {
+        match (self, kind) {
+            (Self::Postgres, Some(ColumnKind::Text)) => " collate \"C\"",
+            _ => "",
         }
     }
 

@@ -1,5 +1,8 @@
 //! Whether the database refused what it was given, or is not there: decided once, from the database's error code.
 
+use sqlx::error::DatabaseError;
+use sqlx::postgres::PgDatabaseError;
+
 use crate::model::{Outage, RetryHelps};
 
 /// Why a statement did not do its work.
@@ -35,7 +38,7 @@ impl Error {
         match verdict(&error) {
             Some(retry) => {
                 let reason = match &error {
-                    sqlx::Error::Database(refusal) => refusal.message().to_owned(),
+                    sqlx::Error::Database(refusal) => reason(refusal.as_ref()),
                     other => other.to_string(),
                 };
                 Self::Rejected(Rejection { reason, retry })
@@ -53,11 +56,24 @@ impl Error {
     }
 }
 
+/// In the words of the database; of PostgreSQL with the key that is in the way, which it keeps apart.
+fn reason(refusal: &dyn DatabaseError) -> String {
+    let message = refusal.message();
+    let in_the_way = refusal.try_downcast_ref::<PgDatabaseError>().filter(|refusal| is_in_the_way(refusal.code()));
+    match in_the_way.and_then(PgDatabaseError::detail) {
+        Some(detail) => format!("{message}: {}", detail.trim_end_matches('.')),
+        None => message.to_owned(),
+    }
+}
+
 /// For a refusal, whether a retry can help; none for an outage. What is not known to concern the written values counts
 /// as an outage: holding a pillow is visible and loses nothing, parking its whole feed is not.
 fn verdict(error: &sqlx::Error) -> Option<RetryHelps> {
     match error {
         sqlx::Error::Database(error) => {
+            if let Some(refusal) = error.try_downcast_ref::<PgDatabaseError>() {
+                return postgres_verdict(refusal.code());
+            }
             error.try_downcast_ref::<sqlx::sqlite::SqliteError>()?;
             sqlite_verdict(error.code()?.parse().ok()?)
         }
@@ -85,9 +101,69 @@ fn sqlite_verdict(code: u32) -> Option<RetryHelps> {
     }
 }
 
+/// `SQLSTATE` codes of PostgreSQL (its manual, appendix A); the first two signs are the class.
+fn postgres_verdict(code: &str) -> Option<RetryHelps> {
+    const NOT_NULL: &str = "23502";
+    const CHECK: &str = "23514";
+    const CHECK_OF_A_VIEW: &str = "44000";
+    /// Such as a key that is too long for its index.
+    const PROGRAM_LIMIT: &str = "54000";
+    /// Such as JSON that is too deep.
+    const TOO_COMPLEX: &str = "54001";
+    /// `raise` and `assert` in a trigger.
+    const RAISED: [&str; 2] = ["P0001", "P0004"];
+    /// Two rows of a statement meet the same row: keys that differ here and not there. Alone each of them is fine.
+    const CARDINALITY: &str = "21000";
+    match code {
+        NOT_NULL | CHECK | CHECK_OF_A_VIEW | PROGRAM_LIMIT | TOO_COMPLEX => Some(RetryHelps::No),
+        // Values that are out of range, or no text (a NUL), or otherwise not of the column's type.
+        data if data.starts_with("22") => Some(RetryHelps::No),
+        // Rows of other documents are in the way, and they may leave.
+        code if is_in_the_way(code) || RAISED.contains(&code) || code == CARDINALITY => Some(RetryHelps::Perhaps),
+        _ => None,
+    }
+}
+
+/// A unique or foreign key, an exclusion, or another constraint between rows.
+fn is_in_the_way(code: &str) -> bool {
+    matches!(code, "23000" | "23001" | "23503" | "23505" | "23P01")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_postgresql_too_only_what_concerns_the_values_is_a_refusal() {
+        let cases = [
+            ("23502", Some(RetryHelps::No)),      // NOT NULL
+            ("23514", Some(RetryHelps::No)),      // CHECK
+            ("22003", Some(RetryHelps::No)),      // out of range
+            ("22021", Some(RetryHelps::No)),      // a NUL in a text
+            ("22P05", Some(RetryHelps::No)),      // a NUL in JSON
+            ("22008", Some(RetryHelps::No)),      // a date that it cannot hold
+            ("54000", Some(RetryHelps::No)),      // a key that is too long
+            ("23505", Some(RetryHelps::Perhaps)), // UNIQUE
+            ("23503", Some(RetryHelps::Perhaps)), // FOREIGN KEY
+            ("P0001", Some(RetryHelps::Perhaps)), // RAISE in a trigger
+            ("40001", None),                      // serialization failure
+            ("40P01", None),                      // deadlock
+            ("55P03", None),                      // lock not available
+            ("57P01", None),                      // the backend was terminated
+            ("57014", None),                      // the statement was cancelled
+            ("53100", None),                      // disk full
+            ("53300", None),                      // too many connections
+            ("42P01", None),                      // no such table
+            ("42703", None),                      // no such column
+            ("42804", None),                      // a column of another type
+            ("42501", None),                      // no right to write
+            ("25006", None),                      // a standby
+            ("08006", None),                      // connection lost
+        ];
+        for (code, expected) in cases {
+            assert_eq!(postgres_verdict(code), expected, "{code}");
+        }
+    }
 
     #[test]
     fn only_what_concerns_the_values_is_a_refusal() {

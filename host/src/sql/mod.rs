@@ -6,11 +6,14 @@
 //! Deliberately absent: anything about pillows and checkpoints. Rows are applied to a transaction that the caller
 //! began and commits.
 
+mod arrays;
 mod ask;
 mod dialect;
 mod error;
 pub mod rows;
 pub mod schema;
+#[cfg(test)]
+mod testing;
 mod values;
 
 use std::str::FromStr;
@@ -26,11 +29,21 @@ use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, PgConnection, PgP
 pub use ask::{Answer, AskError, ask};
 pub use dialect::Dialect;
 pub use error::{Error, Rejection};
+pub(crate) use schema::LOCK as SCHEMA_LOCK;
+#[cfg(test)]
+pub(crate) use testing::{Kind, Scratch, both};
 
 use crate::model::{Outage, Value};
 
 /// Connections of the host to one PostgreSQL server; further work waits for one of them.
 const POSTGRES_CONNECTIONS: u32 = 16;
+
+/// How long a connection may take, also for one of the pool to become free. Within it, a server that refuses is asked
+/// again, at most a fifth of it apart: that is how soon one that is back is noticed.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Statements that a connection to PostgreSQL keeps prepared; the least used one makes room for another.
+const PREPARED_STATEMENTS: usize = 500;
 
 /// How long a statement waits for another process's write lock before it is an outage.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -72,7 +85,7 @@ pub struct Postgres {
 pub enum Transaction {
     /// It holds SQLite's write lock from its first moment on.
     Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
-    /// At the isolation that the server has by default, `read committed`.
+    /// At the isolation level `read committed`.
     Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
 }
 
@@ -91,7 +104,7 @@ impl Database {
     /// # Errors
     /// When the address is not understood or the database cannot be opened.
     pub async fn open(url: &str) -> Result<Self, Outage> {
-        if ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        if is_postgres(url) {
             return Postgres::open(url).await.map(Self::Postgres);
         }
         let failed = |error: sqlx::Error| Outage::new(format!("could not open database {url}"), error);
@@ -140,6 +153,27 @@ impl Database {
     }
 }
 
+/// Whether the address is one of PostgreSQL.
+fn is_postgres(url: &str) -> bool {
+    ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme))
+}
+
+/// Where a server's database is, for messages: no user and no password.
+fn place_of(options: &PgConnectOptions) -> String {
+    let database = options.get_database().unwrap_or_else(|| options.get_username());
+    match options.get_socket() {
+        Some(folder) => format!("{}/{database}", folder.display()),
+        None => format!("{}:{}/{database}", options.get_host(), options.get_port()),
+    }
+}
+
+/// Limits that the server keeps for us, unless the address (`options`), the user or the database has others. A host that
+/// is frozen in the middle of a transaction must not hold its locks for ever, and a wait for such a lock ends: both are
+/// outages, and tried again.
+const LIMITS: &str = "select set_config(name, value, false)
+     from (values ('lock_timeout', '10s'), ('idle_in_transaction_session_timeout', '30s')) as limits (name, value)
+     where current_setting(name) = '0'";
+
 impl Postgres {
     /// Opens the database; at least one connection is made.
     ///
@@ -149,10 +183,22 @@ impl Postgres {
         // The address may hold a password, so no message repeats it.
         let options = PgConnectOptions::from_str(url)
             .map_err(|error| Outage::new("could not read the address of a PostgreSQL database", error))?
-            .disable_statement_logging();
-        let database = options.get_database().unwrap_or_else(|| options.get_username());
-        let place: Arc<str> = Arc::from(format!("{}:{}/{database}", options.get_host(), options.get_port()));
-        let pool = PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS).connect_with(options.clone()).await;
+            .disable_statement_logging()
+            // A few for each table that rows are written to, so that many tables stay prepared.
+            .statement_cache_capacity(PREPARED_STATEMENTS);
+        let options = match options.get_application_name() {
+            Some(_) => options,
+            None => options.application_name("pillowtop"),
+        };
+        let place: Arc<str> = Arc::from(place_of(&options));
+        let pool = PgPoolOptions::new()
+            .max_connections(POSTGRES_CONNECTIONS)
+            .acquire_timeout(CONNECT_LIMIT)
+            .after_connect(|connection, _| {
+                Box::pin(async move { sqlx::raw_sql(LIMITS).execute(connection).await.map(|_| ()) })
+            })
+            .connect_with(options.clone())
+            .await;
         let pool = pool.map_err(|error| Outage::new(format!("could not open database {place}"), error))?;
         Ok(Self { place, options: Arc::new(options), pool })
     }
@@ -162,8 +208,16 @@ impl Postgres {
     /// # Errors
     /// When the server does not answer.
     pub async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, Outage> {
-        let begun = self.pool.begin().await;
+        let begun = self.begin_read_committed().await;
         begun.map_err(|error| Outage::new(format!("could not begin a transaction in {}", self.place), error))
+    }
+}
+
+impl Postgres {
+    /// Begins a transaction at `read committed`, whatever the database has by default: a statement that waited for a row
+    /// goes on with what was committed, where the stricter levels would give up.
+    pub(crate) async fn begin_read_committed(&self) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, sqlx::Error> {
+        self.pool.begin_with("begin isolation level read committed").await
     }
 }
 
@@ -237,12 +291,27 @@ impl Connection<'_> {
                     bind_postgres(&mut arguments, value)
                         .map_err(|error| Error::judge(operation, sqlx::Error::Encode(error)))?;
                 }
-                let query = sqlx::query_with(AssertSqlSafe(statement), arguments);
-                let done = query.execute(&mut **connection).await;
-                done.map(|done: PgQueryResult| done.rows_affected()).map_err(|error| Error::judge(operation, error))
+                execute_postgres(connection, operation, statement, arguments).await
             }
         }
     }
+}
+
+/// Runs a statement of PostgreSQL; says how many rows it touched.
+pub(crate) async fn execute_postgres(
+    connection: &mut PgConnection,
+    operation: &str,
+    statement: String,
+    arguments: PgArguments,
+) -> Result<u64, Error> {
+    let done = sqlx::query_with(AssertSqlSafe(statement), arguments).execute(connection).await;
+    done.map(|done: PgQueryResult| done.rows_affected()).map_err(|error| Error::judge(operation, error))
+}
+
+/// Runs statements of PostgreSQL that have no values and are not worth preparing, in one exchange with the server.
+pub(crate) async fn run_words(connection: &mut PgConnection, operation: &str, statements: String) -> Result<(), Error> {
+    let done = sqlx::raw_sql(AssertSqlSafe(statements)).execute(connection).await;
+    done.map(|_| ()).map_err(|error| Error::judge(operation, error))
 }
 
 /// Texts are bound as such: the statement casts them to what the column holds.

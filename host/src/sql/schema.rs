@@ -1,18 +1,24 @@
 //! Tables as processors declare them: what is absent is made, what can be extended without loss is extended, and
 //! everything else is refused in words.
 
+mod existing;
+
 use std::collections::HashSet;
 
 use sha2::{Digest as _, Sha256};
-use sqlx::Row as _;
-use sqlx::SqliteConnection;
 
 use super::values::kind_name;
-use super::{Connection, Database, Dialect, Error, Rejection};
+use super::{Connection, Database, Dialect, Error, Rejection, run_words};
 use crate::model::{Column, ColumnKind, Outage, Table, TableIndex};
 
 /// Columns of one table; PostgreSQL's limit (1600), which is below SQLite's (2000). More are refused.
 const MOST_COLUMNS: usize = 1600;
+
+/// Bytes of a name; PostgreSQL would cut it there without a word.
+const LONGEST_NAME: usize = 63;
+
+/// The number of the advisory lock of all who change tables; any number that nobody else takes.
+pub(crate) const LOCK: i64 = 0x7069_6c6c_6f77;
 
 /// Prefixes of the databases' own tables and of ours.
 const RESERVED_PREFIXES: [&str; 3] = ["pillowtop_", "sqlite_", "pg_"];
@@ -71,6 +77,7 @@ pub enum PrepareError {
 /// When one of them is refused, or the database does not answer.
 pub async fn prepare(database: &Database, tables: &[Table]) -> Result<(), PrepareError> {
     let mut transaction = database.begin().await.map_err(PrepareError::Outage)?;
+    lock(&mut transaction.connection()).await.map_err(PrepareError::Outage)?;
     let mut refused = Vec::new();
     for table in tables {
         // A table that stands twice in the list is compared with what its first mention made.
@@ -84,6 +91,18 @@ pub async fn prepare(database: &Database, tables: &[Table]) -> Result<(), Prepar
         return Err(PrepareError::Refused(refused));
     }
     transaction.commit().await.map_err(PrepareError::Outage)
+}
+
+/// Hosts that start together prepare the same tables: one after the other, until the transaction ends.
+async fn lock(connection: &mut Connection<'_>) -> Result<(), Outage> {
+    const OPERATION: &str = "could not wait for other hosts that prepare tables";
+    match connection {
+        Connection::Sqlite(_) => Ok(()),
+        Connection::Postgres(connection) => {
+            let locked = run_words(connection, OPERATION, format!("select pg_advisory_xact_lock({LOCK})")).await;
+            locked.map_err(|error| error.into_outage(OPERATION))
+        }
+    }
 }
 
 /// The steps that turn what exists into what is declared; none when they are the same. Indexes that nobody declares
@@ -195,7 +214,7 @@ fn check_declaration(table: &Table) -> Vec<String> {
 }
 
 fn is_bad_name(name: &str) -> bool {
-    name.is_empty() || name.contains('\0')
+    name.is_empty() || name.contains('\0') || name.len() > LONGEST_NAME
 }
 
 /// The declared indexes, each once, and one for the document column unless another already leads with it: rows are
@@ -228,7 +247,7 @@ fn index_name(table: &str, index: &TableIndex) -> String {
 }
 
 /// Schema statements assume that no other writer changes the same tables meanwhile: in SQLite the transaction holds
-/// the only write lock.
+/// the only write lock, in PostgreSQL [`lock`] keeps other hosts out.
 async fn prepare_table(connection: &mut Connection<'_>, table: &Table) -> Result<(), PrepareError> {
     let operation = format!("could not prepare table {}", table.name);
     let existing = read_existing(connection, &table.name, &operation).await.map_err(PrepareError::Outage)?;
@@ -269,53 +288,10 @@ async fn read_existing(
     operation: &str,
 ) -> Result<Option<ExistingTable>, Outage> {
     let read = match connection {
-        Connection::Sqlite(connection) => read_sqlite(connection, table).await,
-        Connection::Postgres(_) => Err(sqlx::Error::Protocol("tables of PostgreSQL are not read yet".into())),
+        Connection::Sqlite(connection) => existing::sqlite(connection, table).await,
+        Connection::Postgres(connection) => existing::postgres(connection, table).await,
     };
     read.map_err(|error| Outage::new(operation, error))
-}
-
-async fn read_sqlite(connection: &mut SqliteConnection, table: &str) -> Result<Option<ExistingTable>, sqlx::Error> {
-    // SQLite finds names in any case; a table that differs in case alone is the same table.
-    let columns = sqlx::query(
-        r#"select name, type, "notnull", pk, dflt_value is not null from pragma_table_info(?) order by cid"#,
-    )
-    .bind(table)
-    .fetch_all(&mut *connection)
-    .await?;
-    if columns.is_empty() {
-        return Ok(None);
-    }
-    let mut existing = ExistingTable { columns: Vec::new(), key: Vec::new(), indexes: Vec::new() };
-    let mut key: Vec<(i64, String)> = Vec::new();
-    for row in columns {
-        let (name, type_name): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-        let (not_null, place_in_key): (i64, i64) = (row.try_get(2)?, row.try_get(3)?);
-        let has_default = row.try_get::<i64, _>(4)? != 0;
-        if place_in_key > 0 {
-            key.push((place_in_key, name.clone()));
-        }
-        let kind = Dialect::Sqlite.column_kind(&type_name);
-        existing.columns.push(ExistingColumn { name, kind, type_name, nullable: not_null == 0, has_default });
-    }
-    key.sort();
-    existing.key = key.into_iter().map(|(_, name)| name).collect();
-    // `c` is "made by create index"; a partial index does not do a whole one's work.
-    let indexes = sqlx::query(r#"select name, "unique" from pragma_index_list(?) where origin = 'c' and partial = 0"#)
-        .bind(table)
-        .fetch_all(&mut *connection)
-        .await?;
-    for row in indexes {
-        let (name, unique): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
-        let columns = sqlx::query_scalar("select name from pragma_index_info(?) order by seqno")
-            .bind(name)
-            .fetch_all(&mut *connection)
-            .await?;
-        // An expression has no name.
-        let columns: Option<Vec<String>> = columns.into_iter().collect();
-        existing.indexes.extend(columns.map(|columns| TableIndex { columns, unique: unique != 0 }));
-    }
-    Ok(Some(existing))
 }
 
 #[cfg(test)]

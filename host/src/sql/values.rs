@@ -73,8 +73,8 @@ fn check_value<'a>(table: &Table, column: &Column, value: &'a Value) -> Result<C
         (ColumnKind::Decimal, Value::Decimal(text)) if !is_decimal(text) => wrong("is not a decimal number"),
         (ColumnKind::Date, Value::Date(text)) if !is_date(text) => wrong("is not a date (YYYY-MM-DD)"),
         (ColumnKind::Timestamp, Value::Timestamp(text)) => match stored_time(text) {
-            Some(stored) if stored == *text => Ok(Cow::Borrowed(value)),
-            Some(stored) => Ok(Cow::Owned(Value::Timestamp(stored))),
+            Some(Cow::Borrowed(_)) => Ok(Cow::Borrowed(value)),
+            Some(Cow::Owned(stored)) => Ok(Cow::Owned(Value::Timestamp(stored))),
             None => wrong("is not a time (RFC 3339, years 0000 to 9999)"),
         },
         (ColumnKind::Boolean, Value::Boolean(_))
@@ -148,9 +148,28 @@ fn is_date(text: &str) -> bool {
 }
 
 /// The time with six digits and `Z`: texts of one width, whose order is the order of time.
-fn stored_time(text: &str) -> Option<String> {
-    let stored = timestamp_text(text.parse::<Timestamp>().ok()?);
-    (stored.len() == "2026-02-03T10:00:00.123456Z".len()).then_some(stored)
+fn stored_time(text: &str) -> Option<Cow<'_, str>> {
+    let time = text.parse::<Timestamp>().ok()?;
+    if is_stored_form(text) {
+        return Some(Cow::Borrowed(text));
+    }
+    let stored = timestamp_text(time);
+    (stored.len() == STORED_TIME.len()).then_some(Cow::Owned(stored))
+}
+
+/// Any time in its stored form.
+const STORED_TIME: &str = "2026-02-03T10:00:00.123456Z";
+
+/// Whether a text that is some time has the stored form already, which most have. A leap second, or midnight written as
+/// hour 24, is another time when it is stored.
+fn is_stored_form(text: &str) -> bool {
+    let same_shape = |(sign, expected): (u8, u8)| match expected {
+        b'0'..=b'9' => sign.is_ascii_digit(),
+        other => sign == other,
+    };
+    text.len() == STORED_TIME.len()
+        && text.bytes().zip(STORED_TIME.bytes()).all(same_shape)
+        && (&text[11..13] < "24" && &text[17..19] < "60")
 }
 
 #[cfg(test)]
@@ -177,6 +196,27 @@ mod tests {
         for text in ["2026-02-03T10:00:00.5Z", "2026-02-03T12:00:00.500000+02:00"] {
             let stored = Value::Timestamp("2026-02-03T10:00:00.500000Z".into());
             check_one(ColumnKind::Timestamp, Value::Timestamp(text.into()), Ok(stored));
+        }
+    }
+
+    #[test]
+    fn the_quick_look_at_a_time_agrees_with_its_printed_form() {
+        let texts = [
+            "2026-02-03T10:00:00.123456Z",
+            "2026-02-03t10:00:00.123456Z",
+            "2026-02-03T10:00:00.123456z",
+            "2026-02-03 10:00:00.123456Z",
+            "2026-02-03T23:59:60.123456Z",
+            "2026-02-03T24:00:00.000000Z",
+            "2026-02-03T10:00:00,123456Z",
+            "0000-01-01T00:00:00.000000Z",
+            "2026-02-03T10:00:00.12345678",
+            "2026-02-30T10:00:00.123456Z",
+            "2026-02-03T10:00:00.1234+00",
+        ];
+        for text in texts {
+            let slow = text.parse::<Timestamp>().ok().map(timestamp_text);
+            assert_eq!(stored_time(text).as_deref(), slow.as_deref(), "{text}");
         }
     }
 

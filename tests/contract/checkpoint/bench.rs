@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use pillowtop::checkpoint::memory::MemoryStore;
+use pillowtop::checkpoint::postgres::PostgresStore;
 use pillowtop::checkpoint::sqlite::SqliteStore;
 use pillowtop::checkpoint::{CheckpointStore, Parked, ParkedFilter, SettleError, Settled, Settlement};
 use pillowtop::model::{
@@ -22,6 +23,7 @@ pub(crate) struct Bench {
 enum Kind {
     Memory(MemoryStore),
     Sqlite { directory: TempDir, database: Database },
+    Postgres { url: String, database: Database },
 }
 
 impl Bench {
@@ -38,10 +40,19 @@ impl Bench {
         Self { store: Arc::new(store), kind: Kind::Sqlite { directory, database } }
     }
 
+    pub(crate) async fn postgres() -> Self {
+        let url = crate::postgres::database().await;
+        let database = Database::open(&url).await.unwrap();
+        schema::prepare(&database, &[table()]).await.unwrap();
+        let store = postgres_store(&database, START).await;
+        Self { store: Arc::new(store), kind: Kind::Postgres { url, database } }
+    }
+
     pub(crate) async fn reopened(&self, at: &str) -> Arc<dyn CheckpointStore> {
         match &self.kind {
             Kind::Memory(store) => Arc::new(store.reopened(clock(at))),
             Kind::Sqlite { directory, .. } => Arc::new(sqlite_store(&open(directory).await, at).await),
+            Kind::Postgres { url, .. } => Arc::new(postgres_store(&Database::open(url).await.unwrap(), at).await),
         }
     }
 
@@ -52,6 +63,10 @@ impl Bench {
             Kind::Sqlite { database, .. } => {
                 let sqlite = database.sqlite().unwrap();
                 sqlx::query_scalar("select doc from visits").fetch_all(&sqlite.readers).await.unwrap()
+            }
+            Kind::Postgres { database, .. } => {
+                let pool = &database.postgres().unwrap().pool;
+                sqlx::query_scalar("select doc from visits").fetch_all(pool).await.unwrap()
             }
         };
         ids.sort();
@@ -68,6 +83,10 @@ async fn open(directory: &TempDir) -> Database {
 async fn sqlite_store(database: &Database, at: &str) -> SqliteStore {
     let sqlite = database.sqlite().unwrap();
     SqliteStore::open(sqlite.clone(), clock(at)).await.unwrap()
+}
+
+async fn postgres_store(database: &Database, at: &str) -> PostgresStore {
+    PostgresStore::open(database.postgres().unwrap().clone(), clock(at)).await.unwrap()
 }
 
 fn clock(at: &str) -> Clock {

@@ -1,35 +1,31 @@
-//! Row operations against a real SQLite file; the general case against a model that does one after the other.
+//! Row operations against real databases; the general case against a model that does one after the other.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use tempfile::TempDir;
 
 use super::*;
-use crate::model::{Column, ColumnKind, ProcessorName};
-use crate::sql::{Database, schema};
+use crate::model::{Column, ColumnKind, Condition, ProcessorName, Table, Value};
+use crate::sql::{Database, Dialect, Kind, Scratch, both, schema};
 
 /// A database with the table `visits (doc, n, at, note)`, and what triggers it gets.
 struct Bench {
-    _directory: TempDir,
-    database: Database,
+    scratch: Scratch,
     table: Arc<Table>,
 }
 
 impl Bench {
-    async fn new(key: &[&str], extra: &str) -> Self {
-        let directory = TempDir::new().unwrap();
-        let database = Database::open(&format!("sqlite:{}/t.db", directory.path().display())).await.unwrap();
+    async fn new(kind: Kind, key: &[&str], extra: &str) -> Self {
+        let scratch = Scratch::new(kind).await;
         let table = Arc::new(table(key));
-        schema::prepare(&database, &[Table::clone(&table)]).await.unwrap();
-        let sqlite = database.sqlite().unwrap();
-        sqlx::raw_sql(sqlx::AssertSqlSafe(extra.to_owned())).execute(&sqlite.writer).await.unwrap();
-        Self { _directory: directory, database, table }
+        schema::prepare(&scratch.database, &[Table::clone(&table)]).await.unwrap();
+        scratch.execute(extra).await;
+        Self { scratch, table }
     }
 
     async fn apply(&self, writes: &[RowWrite]) -> Applied {
-        let mut transaction = self.database.begin().await.unwrap();
+        let mut transaction = self.scratch.database.begin().await.unwrap();
         let applied = apply(&mut transaction.connection(), writes).await.unwrap();
         transaction.commit().await.unwrap();
         applied
@@ -37,10 +33,17 @@ impl Bench {
 
     /// All rows, as `doc n at note`.
     async fn rows(&self) -> Vec<String> {
-        let sqlite = self.database.sqlite().unwrap();
-        let statement = "select doc || ' ' || n || coalesce(' ' || at, '') || coalesce(' ' || note, '') from visits
-            order by doc, n";
-        sqlx::query_scalar(statement).fetch_all(&sqlite.readers).await.unwrap()
+        let (at, order) = match self.scratch.kind {
+            Kind::Sqlite => ("at", "doc"),
+            Kind::Postgres => {
+                (r#"to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"#, r#"doc collate "C""#)
+            }
+        };
+        let query = format!(
+            "select doc || ' ' || n || coalesce(' ' || {at}, '') || coalesce(' ' || note, '') from visits
+             order by {order}, n"
+        );
+        self.scratch.texts(&query).await
     }
 
     fn write(&self, doc: &str, op: RowOp) -> RowWrite {
@@ -79,72 +82,76 @@ fn row(doc: &str, n: i64, at: Option<&str>, note: Option<&str>) -> Vec<Value> {
     vec![Value::Text(doc.into()), Value::Integer(n), at, note.map_or(Value::Null, |note| Value::Text(note.into()))]
 }
 
-#[tokio::test]
-async fn a_column_that_the_table_has_and_nobody_declares_is_null_in_new_rows_and_kept_by_upserts() {
-    let bench = Bench::new(&["doc", "n"], "alter table visits add column added TEXT").await;
+async fn a_column_that_the_table_has_and_nobody_declares_is_null_in_new_rows_and_kept_by_upserts(kind: Kind) {
+    let bench = Bench::new(kind, &["doc", "n"], "alter table visits add column added TEXT").await;
     bench.apply(&[bench.replace("a", &[1]), bench.upsert("b", 1, None, Some("x"), Condition::Always)]).await;
-    let sqlite = bench.database.sqlite().unwrap();
-    sqlx::query("update visits set added = doc").execute(&sqlite.writer).await.unwrap();
+    bench.scratch.execute("update visits set added = doc").await;
     let writes = [bench.replace("a", &[1, 2]), bench.upsert("b", 1, None, Some("y"), Condition::Always)];
     assert_eq!(bench.apply(&writes).await.refused, []);
     assert_eq!(bench.rows().await, ["a 1", "a 2", "b 1 y"]);
-    let added = sqlx::query_scalar("select coalesce(added, '-') from visits order by doc, n");
-    let added: Vec<String> = added.fetch_all(&sqlite.readers).await.unwrap();
+    let added = bench.scratch.texts("select coalesce(added, '-') from visits order by doc, n").await;
     assert_eq!(added, ["-", "-", "b"]);
 }
 
-#[tokio::test]
-async fn all_rows_of_a_document_are_replaced_and_other_documents_stay() {
-    let bench = Bench::new(&["doc", "n"], "").await;
+async fn all_rows_of_a_document_are_replaced_and_other_documents_stay(kind: Kind) {
+    let bench = Bench::new(kind, &["doc", "n"], "").await;
     bench.apply(&[bench.replace("a", &[1, 2]), bench.replace("b", &[1]), bench.replace("c", &[9])]).await;
     let applied = bench.apply(&[bench.replace("a", &[2, 3]), bench.write("c", RowOp::Delete)]).await;
     assert_eq!(bench.rows().await, ["a 2", "a 3", "b 1"]);
     assert_eq!(applied, Applied { rows: 3 + 2, refused: vec![] });
 }
 
-#[tokio::test]
-async fn of_a_document_that_appears_twice_the_last_version_counts() {
-    let bench = Bench::new(&["doc", "n"], "").await;
+async fn of_a_document_that_appears_twice_the_last_version_counts(kind: Kind) {
+    let bench = Bench::new(kind, &["doc", "n"], "").await;
     let broken = bench.write("b", RowOp::Replace(vec![vec![]]));
     let writes = [bench.replace("a", &[1, 2]), broken, bench.replace("b", &[1]), bench.replace("a", &[3])];
     assert_eq!(bench.apply(&writes).await.refused, []);
     assert_eq!(bench.rows().await, ["a 3", "b 1"]);
 }
 
-#[tokio::test]
-async fn a_version_that_an_upsert_met_in_between_is_not_left_out() {
-    let bench = Bench::new(&["n"], "").await;
+async fn a_version_that_an_upsert_met_in_between_is_not_left_out(kind: Kind) {
+    let bench = Bench::new(kind, &["n"], "").await;
     let first = bench.write("a", RowOp::Replace(vec![row("a", 1, ELEVEN, None)]));
     let older = bench.upsert("b", 1, TEN, None, Condition::Newer("at".into()));
     bench.apply(&[first, older, bench.write("a", RowOp::Delete)]).await;
     assert!(bench.rows().await.is_empty());
 }
 
-#[tokio::test]
-async fn a_key_passes_from_one_document_to_another() {
-    let bench = Bench::new(&["n"], "").await;
+async fn a_key_passes_from_one_document_to_another(kind: Kind) {
+    let bench = Bench::new(kind, &["n"], "").await;
     bench.apply(&[bench.replace("a", &[1])]).await;
     assert_eq!(bench.apply(&[bench.replace("b", &[1]), bench.replace("a", &[2])]).await.refused, []);
     assert_eq!(bench.rows().await, ["a 2", "b 1"]);
 }
 
-#[tokio::test]
-async fn a_refused_document_keeps_its_old_rows_and_the_others_are_written() {
-    let bench = Bench::new(&["n"], "").await;
+async fn a_refused_document_keeps_its_old_rows_and_the_others_are_written(kind: Kind) {
+    let bench = Bench::new(kind, &["n"], "").await;
     bench.apply(&[bench.replace("a", &[1]), bench.replace("b", &[2])]).await;
     let writes = [bench.replace("c", &[3]), bench.replace("b", &[5, 1]), bench.replace("d", &[4])];
     let applied = bench.apply(&writes).await;
-    let reason = "table visits: UNIQUE constraint failed: visits.n".to_owned();
+    let reason = match kind {
+        Kind::Sqlite => "table visits: UNIQUE constraint failed: visits.n".to_owned(),
+        Kind::Postgres => "table visits: duplicate key value violates unique constraint \"visits_pkey\": Key (n)=(1) \
+             already exists"
+            .to_owned(),
+    };
     let refused = Refused { at: 1, reason, retry: RetryHelps::Perhaps };
     assert_eq!(applied, Applied { rows: 2, refused: vec![refused] });
     assert_eq!(bench.rows().await, ["a 1", "b 2", "c 3", "d 4"]);
 }
 
-#[tokio::test]
-async fn a_document_is_refused_whole_also_when_its_first_upsert_was_fine() {
-    let refuse_seven = "create trigger seven before insert on visits when new.n = 7
-        begin select raise(abort, 'no sevens'); end";
-    let bench = Bench::new(&["n"], refuse_seven).await;
+async fn a_document_is_refused_whole_also_when_its_first_upsert_was_fine(kind: Kind) {
+    let refuse_seven = match kind {
+        Kind::Sqlite => {
+            "create trigger seven before insert on visits when new.n = 7 begin select raise(abort, 'no sevens'); end"
+        }
+        Kind::Postgres => {
+            "create function seven() returns trigger language plpgsql as
+                 $$ begin if new.n = 7 then raise 'no sevens'; end if; return new; end $$;
+             create trigger seven before insert on visits for each row execute function seven()"
+        }
+    };
+    let bench = Bench::new(kind, &["n"], refuse_seven).await;
     let always = |doc, n| bench.upsert(doc, n, None, None, Condition::Always);
     let applied = bench.apply(&[always("a", 1), always("b", 2), always("a", 7), always("c", 2)]).await;
     assert_eq!(applied.refused.len(), 1);
@@ -152,9 +159,8 @@ async fn a_document_is_refused_whole_also_when_its_first_upsert_was_fine() {
     assert_eq!(bench.rows().await, ["c 2"]);
 }
 
-#[tokio::test]
-async fn what_does_not_fit_the_table_never_reaches_the_database() {
-    let bench = Bench::new(&["doc", "n"], "").await;
+async fn what_does_not_fit_the_table_never_reaches_the_database(kind: Kind) {
+    let bench = Bench::new(kind, &["doc", "n"], "").await;
     let mut foreign = bench.replace("a", &[1]);
     foreign.document = DocumentKey::new("source", "z");
     let unknown = Condition::Newer("when".into());
@@ -179,23 +185,25 @@ async fn what_does_not_fit_the_table_never_reaches_the_database() {
     assert_eq!(bench.rows().await, ["good 1"]);
 }
 
-#[tokio::test]
-async fn every_kind_of_value_comes_back_as_it_was_written() {
+async fn every_kind_of_value_comes_back_as_it_was_written(kind: Kind) {
     let kinds = [
-        (Value::Boolean(true), "integer", "1"),
-        (Value::Integer(i64::MIN), "integer", "-9223372036854775808"),
-        (Value::Double(0.5), "real", "0.5"),
-        (Value::Decimal("-0012.500".into()), "text", "-0012.500"),
-        (Value::Text("a\"b\u{e4}".into()), "text", "a\"b\u{e4}"),
-        (Value::Text("12".into()), "text", "12"),
-        (Value::Bytes(vec![0x61, 0]), "blob", "a\0"),
-        (Value::Date("2026-02-03".into()), "text", "2026-02-03"),
-        (Value::Timestamp("2026-02-03T12:00:00+02:00".into()), "text", "2026-02-03T10:00:00.000000Z"),
-        (Value::Json("12".into()), "text", "12"),
-        (Value::Null, "null", "-"),
+        (Value::Boolean(true), ["integer 1", "boolean true"]),
+        (Value::Integer(i64::MIN), ["integer -9223372036854775808", "bigint -9223372036854775808"]),
+        (Value::Double(0.5), ["real 0.5", "double precision 0.5"]),
+        (Value::Decimal("-0012.500".into()), ["text -0012.500", "numeric -12.500"]),
+        (Value::Text("a\"b\u{e4}".into()), ["text a\"b\u{e4}", "text a\"b\u{e4}"]),
+        (Value::Text("12".into()), ["text 12", "text 12"]),
+        (Value::Bytes(vec![0x61, 0]), ["blob a\0", "bytea \\x6100"]),
+        (Value::Date("2026-02-03".into()), ["text 2026-02-03", "date 2026-02-03"]),
+        (
+            Value::Timestamp("2026-02-03T12:00:00+02:00".into()),
+            ["text 2026-02-03T10:00:00.000000Z", "timestamp with time zone 2026-02-03 10:00:00+00"],
+        ),
+        (Value::Json("12".into()), ["text 12", "jsonb 12"]),
+        (Value::Null, ["null -", "text -"]),
     ];
-    let bench = Bench::new(&["doc"], "").await;
-    let kind = |value: &Value| match value {
+    let bench = Bench::new(kind, &["doc"], "").await;
+    let kind_of = |value: &Value| match value {
         Value::Boolean(_) => ColumnKind::Boolean,
         Value::Integer(_) => ColumnKind::Integer,
         Value::Double(_) => ColumnKind::Double,
@@ -208,8 +216,11 @@ async fn every_kind_of_value_comes_back_as_it_was_written() {
     };
     // A name that needs its quotes.
     let name = |at: usize| format!("c\" {at}");
-    let column =
-        |(at, (value, ..)): (usize, &(Value, &str, &str))| Column { name: name(at), kind: kind(value), nullable: true };
+    let column = |(at, (value, _)): (usize, &(Value, [&str; 2]))| Column {
+        name: name(at),
+        kind: kind_of(value),
+        nullable: true,
+    };
     let table = Table {
         name: "every \"kind\"".into(),
         columns: kinds.iter().enumerate().map(column).collect(),
@@ -217,26 +228,27 @@ async fn every_kind_of_value_comes_back_as_it_was_written() {
         document_column: Some(name(4)),
         ..table(&[])
     };
-    schema::prepare(&bench.database, std::slice::from_ref(&table)).await.unwrap();
+    schema::prepare(&bench.scratch.database, std::slice::from_ref(&table)).await.unwrap();
     let values = kinds.iter().map(|(value, ..)| value.clone()).collect();
     let write = RowWrite { table: Arc::new(table), ..bench.write("a\"b\u{e4}", RowOp::Replace(vec![values])) };
     for _ in 0..2 {
         assert_eq!(bench.apply(std::slice::from_ref(&write)).await.refused, []);
     }
-    let sqlite = bench.database.sqlite().unwrap();
-    for (at, (value, class, text)) in kinds.iter().enumerate() {
+    let (type_of, expected_at) = match kind {
+        Kind::Sqlite => ("typeof", 0),
+        Kind::Postgres => ("pg_typeof", 1),
+    };
+    for (at, (value, expected)) in kinds.iter().enumerate() {
         let column = Dialect::Sqlite.quote(&name(at)).unwrap();
-        let statement =
-            format!(r#"select typeof({column}), coalesce(cast({column} as text), '-') from "every ""kind""""#);
-        let found: Vec<(String, String)> =
-            sqlx::query_as(sqlx::AssertSqlSafe(statement)).fetch_all(&sqlite.readers).await.unwrap();
-        assert_eq!(found, [((*class).to_owned(), (*text).to_owned())], "{value:?}");
+        let text = format!("coalesce(cast({column} as text), '-')");
+        let query = format!(r#"select cast({type_of}({column}) as text) || ' ' || {text} from "every ""kind""""#);
+        assert_eq!(bench.scratch.texts(&query).await, [expected[expected_at]], "{value:?}");
     }
 }
 
 /// Upserts of one key in one call, and the row that is left.
-async fn check_upserts(when: Condition, steps: &[(Option<&str>, Option<&str>)], expected: &str) {
-    let bench = Bench::new(&["n"], "").await;
+async fn check_upserts(kind: Kind, when: Condition, steps: &[(Option<&str>, Option<&str>)], expected: &str) {
+    let bench = Bench::new(kind, &["n"], "").await;
     let upsert = |(at, note): &(Option<&str>, Option<&str>)| bench.upsert("a", 1, *at, *note, when.clone());
     bench.apply(&steps.iter().map(upsert).collect::<Vec<_>>()).await;
     assert_eq!(bench.rows().await, [expected], "{when:?} {steps:?}");
@@ -248,22 +260,26 @@ const TEN_AND_A_BIT: Option<&str> = Some("2026-02-03T10:00:00.000001Z");
 const ALMOST_ELEVEN: Option<&str> = Some("2026-02-03T10:59:59.999999Z");
 const ELEVEN: Option<&str> = Some("2026-02-03T12:00:00+01:00");
 
-#[tokio::test]
-async fn an_upsert_always_overwrites() {
-    check_upserts(Condition::Always, &[(ELEVEN, Some("x")), (TEN, Some("y"))], "a 1 2026-02-03T10:00:00.000000Z y")
-        .await;
+async fn an_upsert_always_overwrites(kind: Kind) {
+    check_upserts(
+        kind,
+        Condition::Always,
+        &[(ELEVEN, Some("x")), (TEN, Some("y"))],
+        "a 1 2026-02-03T10:00:00.000000Z y",
+    )
+    .await;
 }
 
-#[tokio::test]
-async fn a_newer_row_overwrites_and_an_equal_or_older_one_does_not() {
+async fn a_newer_row_overwrites_and_an_equal_or_older_one_does_not(kind: Kind) {
     let newer = || Condition::Newer("at".into());
     let (ten, bit) = ("a 1 2026-02-03T10:00:00.000000Z x", "a 1 2026-02-03T10:00:00.000001Z y");
     for older in [TEN, TEN_EARLIER, None] {
-        check_upserts(newer(), &[(TEN, Some("x")), (older, Some("y"))], ten).await;
+        check_upserts(kind, newer(), &[(TEN, Some("x")), (older, Some("y"))], ten).await;
     }
-    check_upserts(newer(), &[(TEN, Some("x")), (TEN_AND_A_BIT, Some("y"))], bit).await;
-    check_upserts(newer(), &[(None, Some("y")), (TEN, Some("x"))], ten).await;
+    check_upserts(kind, newer(), &[(TEN, Some("x")), (TEN_AND_A_BIT, Some("y"))], bit).await;
+    check_upserts(kind, newer(), &[(None, Some("y")), (TEN, Some("x"))], ten).await;
     check_upserts(
+        kind,
         newer(),
         &[(TEN, Some("x")), (ELEVEN, Some("z")), (TEN_AND_A_BIT, Some("y"))],
         "a 1 2026-02-03T11:00:00.000000Z z",
@@ -271,35 +287,34 @@ async fn a_newer_row_overwrites_and_an_equal_or_older_one_does_not() {
     .await;
 }
 
-#[tokio::test]
-async fn an_interval_holds_back_what_comes_too_soon_unless_a_column_differs() {
+async fn an_interval_holds_back_what_comes_too_soon_unless_a_column_differs(kind: Kind) {
     let interval = |or_differs: &[&str]| Condition::Interval {
         column: "at".into(),
         seconds: 3600,
         or_differs: or_differs.iter().map(|name| (*name).to_owned()).collect(),
     };
     let ten = "a 1 2026-02-03T10:00:00.000000Z x";
-    check_upserts(interval(&[]), &[(TEN, Some("x")), (ALMOST_ELEVEN, Some("y"))], ten).await;
-    check_upserts(interval(&[]), &[(TEN, Some("x")), (ELEVEN, Some("x"))], "a 1 2026-02-03T11:00:00.000000Z x").await;
-    check_upserts(interval(&["note"]), &[(TEN, Some("x")), (ALMOST_ELEVEN, Some("x"))], ten).await;
-    check_upserts(interval(&["note"]), &[(TEN, Some("x")), (TEN, Some("y"))], ten).await;
-    check_upserts(interval(&["note"]), &[(TEN, Some("x")), (TEN_EARLIER, Some("y"))], ten).await;
-    check_upserts(interval(&["note"]), &[(TEN, Some("x")), (None, Some("y"))], ten).await;
+    check_upserts(kind, interval(&[]), &[(TEN, Some("x")), (ALMOST_ELEVEN, Some("y"))], ten).await;
+    check_upserts(kind, interval(&[]), &[(TEN, Some("x")), (ELEVEN, Some("x"))], "a 1 2026-02-03T11:00:00.000000Z x")
+        .await;
+    check_upserts(kind, interval(&["note"]), &[(TEN, Some("x")), (ALMOST_ELEVEN, Some("x"))], ten).await;
+    check_upserts(kind, interval(&["note"]), &[(TEN, Some("x")), (TEN, Some("y"))], ten).await;
+    check_upserts(kind, interval(&["note"]), &[(TEN, Some("x")), (TEN_EARLIER, Some("y"))], ten).await;
+    check_upserts(kind, interval(&["note"]), &[(TEN, Some("x")), (None, Some("y"))], ten).await;
     let bit = "a 1 2026-02-03T10:00:00.000001Z";
-    check_upserts(interval(&["note"]), &[(TEN, Some("x")), (TEN_AND_A_BIT, None)], bit).await;
+    check_upserts(kind, interval(&["note"]), &[(TEN, Some("x")), (TEN_AND_A_BIT, None)], bit).await;
 }
 
 #[test]
 fn statements_come_in_few_sizes() {
     for (rows, most, expected) in [(1, 256, 1), (3, 256, 1), (4, 256, 4), (1000, 256, 256), (1000, 100, 64), (5, 1, 1)]
     {
-        assert_eq!(chunk_size(rows, most), expected, "{rows} of at most {most}");
+        assert_eq!(run::chunk_size(rows, most), expected, "{rows} of at most {most}");
     }
 }
 
-#[tokio::test]
-async fn thousands_of_rows_take_a_fraction_of_a_second() {
-    let bench = Bench::new(&["doc", "n"], "").await;
+async fn thousands_of_rows_take_a_fraction_of_a_second(kind: Kind) {
+    let bench = Bench::new(kind, &["doc", "n"], "").await;
     let writes: Vec<RowWrite> = (0..5000).map(|at| bench.replace(&format!("document-{at}"), &[1, 2])).collect();
     for round in ["new", "replaced"] {
         let started = tokio::time::Instant::now();
@@ -412,18 +427,16 @@ impl Bench {
     }
 }
 
-#[test]
-fn many_at_once_do_what_they_would_do_one_after_the_other() {
+fn check_many_at_once(kind: Kind) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let bench = runtime.block_on(Bench::new(&["doc", "n"], ""));
-    let sqlite = bench.database.sqlite().unwrap();
+    let bench = runtime.block_on(Bench::new(kind, &["doc", "n"], ""));
     let op = (prop_oneof![Just("a"), Just("b"), Just("c")], any_op());
     let batches = prop::collection::vec(prop::collection::vec(op, 0..12), 1..3);
     let config = ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(batches in batches)| {
         let mut model = Model::default();
         runtime.block_on(async {
-            sqlx::query("delete from visits").execute(&sqlite.writer).await.unwrap();
+            bench.scratch.execute("delete from visits").await;
             for batch in &batches {
                 let writes: Vec<RowWrite> = batch.iter().map(|(doc, op)| bench.write_of(doc, op)).collect();
                 assert_eq!(bench.apply(&writes).await.refused, []);
@@ -438,17 +451,53 @@ fn many_at_once_do_what_they_would_do_one_after_the_other() {
     });
 }
 
-#[tokio::test]
-async fn an_index_that_a_table_needs_is_used_to_remove_rows() {
-    let bench = Bench::new(&["n"], "").await;
-    let sqlite = bench.database.sqlite().unwrap();
-    let statement = Dialect::Sqlite.delete_documents("visits", "doc").unwrap();
-    let plan: Vec<(i64, i64, i64, String)> =
-        sqlx::query_as(sqlx::AssertSqlSafe(format!("explain query plan {statement}")))
-            .bind("[\"a\"]")
-            .fetch_all(&sqlite.readers)
-            .await
-            .unwrap();
-    let first = &plan[0].3;
-    assert!(first.starts_with("SEARCH visits USING") && first.contains("INDEX visits_by_doc_"), "{first}");
+async fn an_index_that_a_table_needs_is_used_to_remove_rows(kind: Kind) {
+    let bench = Bench::new(kind, &["n"], "").await;
+    match &bench.scratch.database {
+        Database::Sqlite(sqlite) => {
+            let statement = Dialect::Sqlite.delete_documents("visits", "doc").unwrap();
+            let plan: Vec<(i64, i64, i64, String)> =
+                sqlx::query_as(sqlx::AssertSqlSafe(format!("explain query plan {statement}")))
+                    .bind("[\"a\"]")
+                    .fetch_all(&sqlite.readers)
+                    .await
+                    .unwrap();
+            let first = &plan[0].3;
+            assert!(first.starts_with("SEARCH visits USING") && first.contains("INDEX visits_by_doc_"), "{first}");
+        }
+        Database::Postgres(_) => {
+            let fill = "insert into visits select 'd' || n, n from generate_series(1, 20000) as n; analyze visits";
+            bench.scratch.execute(fill).await;
+            let statement = Dialect::Postgres.delete_documents("visits", "doc").unwrap().replace("$1", "'{d7}'");
+            let plan = bench.scratch.texts(&format!("explain {statement}")).await;
+            assert!(plan.iter().any(|line| line.contains("visits_by_doc_")), "{plan:#?}");
+        }
+    }
+}
+
+#[test]
+fn many_at_once_do_what_they_would_do_one_after_the_other_in_sqlite() {
+    check_many_at_once(Kind::Sqlite);
+}
+
+#[test]
+fn many_at_once_do_what_they_would_do_one_after_the_other_in_postgresql() {
+    check_many_at_once(Kind::Postgres);
+}
+
+both! {
+    a_column_that_the_table_has_and_nobody_declares_is_null_in_new_rows_and_kept_by_upserts
+    all_rows_of_a_document_are_replaced_and_other_documents_stay
+    of_a_document_that_appears_twice_the_last_version_counts
+    a_version_that_an_upsert_met_in_between_is_not_left_out
+    a_key_passes_from_one_document_to_another
+    a_refused_document_keeps_its_old_rows_and_the_others_are_written
+    a_document_is_refused_whole_also_when_its_first_upsert_was_fine
+    what_does_not_fit_the_table_never_reaches_the_database
+    every_kind_of_value_comes_back_as_it_was_written
+    an_upsert_always_overwrites
+    a_newer_row_overwrites_and_an_equal_or_older_one_does_not
+    an_interval_holds_back_what_comes_too_soon_unless_a_column_differs
+    thousands_of_rows_take_a_fraction_of_a_second
+    an_index_that_a_table_needs_is_used_to_remove_rows
 }

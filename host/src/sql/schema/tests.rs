@@ -1,9 +1,9 @@
-//! Plans on paper, and plans against a real SQLite file.
+//! Plans on paper, and plans against real databases.
 
 use proptest::prelude::*;
-use tempfile::TempDir;
 
 use super::*;
+use crate::sql::{Kind, Scratch, both};
 
 /// `name kind` columns, `?` for nullable; the key; indexes as `a,b` or `unique a,b`.
 fn table(columns: &str, key: &str, indexes: &[&str]) -> Table {
@@ -120,7 +120,7 @@ fn a_declaration_that_makes_no_sense_is_refused_with_everything_that_is_wrong() 
         "SQLite_t: the document column \"b\" is not a declared column of text",
     ];
     assert_eq!(plan(None, &declared).unwrap_err(), expected);
-    for name in ["", "a\0b"] {
+    for name in ["", "a\0b", "a".repeat(64).as_str()] {
         let declared = Table { name: name.into(), ..table("a text", "a", &[]) };
         assert_eq!(plan(None, &declared).unwrap_err(), [format!("{name:?} is no name for a table")]);
     }
@@ -146,10 +146,11 @@ fn index_names_differ_where_their_columns_do() {
     assert!(name(&["ä"; 60]).len() <= 63);
 }
 
-async fn open() -> (TempDir, Database) {
-    let directory = TempDir::new().unwrap();
-    let database = Database::open(&format!("sqlite:{}/t.db", directory.path().display())).await.unwrap();
-    (directory, database)
+fn dialect(kind: Kind) -> Dialect {
+    match kind {
+        Kind::Sqlite => Dialect::Sqlite,
+        Kind::Postgres => Dialect::Postgres,
+    }
 }
 
 async fn existing(database: &Database, name: &str) -> Option<ExistingTable> {
@@ -157,57 +158,66 @@ async fn existing(database: &Database, name: &str) -> Option<ExistingTable> {
     read_existing(&mut transaction.connection(), name, "read").await.unwrap()
 }
 
-#[tokio::test]
-async fn a_prepared_table_needs_no_further_steps() {
-    let (_directory, database) = open().await;
+async fn a_prepared_table_needs_no_further_steps(kind: Kind) {
+    let scratch = Scratch::new(kind).await;
+    let database = &scratch.database;
     let first = table("b text,a integer,c decimal?", "a,b", &["unique c", "c,a"]);
-    prepare(&database, std::slice::from_ref(&first)).await.unwrap();
-    assert_eq!(plan(existing(&database, "t").await.as_ref(), &first), Ok(vec![]));
+    prepare(database, std::slice::from_ref(&first)).await.unwrap();
+    assert_eq!(plan(existing(database, "t").await.as_ref(), &first), Ok(vec![]));
     let second = table("b text,d json?,a integer,c decimal?", "a,b", &["unique c", "c,a", "d"]);
-    prepare(&database, std::slice::from_ref(&second)).await.unwrap();
-    assert_eq!(plan(existing(&database, "t").await.as_ref(), &second), Ok(vec![]));
+    prepare(database, std::slice::from_ref(&second)).await.unwrap();
+    assert_eq!(plan(existing(database, "t").await.as_ref(), &second), Ok(vec![]));
 }
 
-#[tokio::test]
-async fn a_required_column_that_is_not_declared_needs_a_default() {
-    let (_directory, database) = open().await;
-    let sqlite = database.sqlite().unwrap();
+async fn a_required_column_that_is_not_declared_needs_a_default(kind: Kind) {
+    let scratch = Scratch::new(kind).await;
+    let database = &scratch.database;
     let made = "create table t (a text not null primary key, b text not null default 'x', c text not null)";
-    sqlx::query(made).execute(&sqlite.writer).await.unwrap();
-    let refused = plan(existing(&database, "t").await.as_ref(), &table("a text", "a", &[])).unwrap_err();
+    scratch.execute(made).await;
+    let refused = plan(existing(database, "t").await.as_ref(), &table("a text", "a", &[])).unwrap_err();
     assert_eq!(refused.len(), 1);
     assert!(refused[0].starts_with("t.c: exists, is not declared any more, and must be nullable"), "{refused:?}");
-    prepare(&database, &[table("a text,c text", "a", &[])]).await.unwrap();
+    prepare(database, &[table("a text,c text", "a", &[])]).await.unwrap();
 }
 
-#[tokio::test]
-async fn when_one_table_is_refused_no_table_is_touched() {
-    let (_directory, database) = open().await;
-    prepare(&database, &[table("a text", "a", &[])]).await.unwrap();
+async fn when_one_table_is_refused_no_table_is_touched(kind: Kind) {
+    let scratch = Scratch::new(kind).await;
+    let database = &scratch.database;
+    prepare(database, &[table("a text", "a", &[])]).await.unwrap();
     let new = Table { name: "new".into(), ..table("a text", "a", &[]) };
-    let refused = prepare(&database, &[new, table("a integer", "a", &[])]).await.unwrap_err();
-    assert_eq!(refused.to_string(), "t.a: the type cannot change from TEXT to integer");
-    assert_eq!(existing(&database, "new").await, None);
+    let refused = prepare(database, &[new, table("a integer", "a", &[])]).await.unwrap_err();
+    let text = Dialect::column_type(dialect(kind), ColumnKind::Text);
+    assert_eq!(refused.to_string(), format!("t.a: the type cannot change from {text} to integer"));
+    assert_eq!(existing(database, "new").await, None);
 }
 
-#[tokio::test]
-async fn rows_that_contradict_a_new_unique_index_refuse_it() {
-    let (_directory, database) = open().await;
-    prepare(&database, &[table("a text,n integer", "a", &[])]).await.unwrap();
-    let sqlite = database.sqlite().unwrap();
-    sqlx::query("insert into t values ('x', 1), ('y', 1)").execute(&sqlite.writer).await.unwrap();
-    let refused = prepare(&database, &[table("a text,n integer,c text?", "a", &["unique n"])]).await.unwrap_err();
-    assert_eq!(refused.to_string(), "t: could not get an index over (n): UNIQUE constraint failed: t.n");
-    assert_eq!(existing(&database, "t").await.unwrap().columns.len(), 2);
+async fn rows_that_contradict_a_new_unique_index_refuse_it(kind: Kind) {
+    let scratch = Scratch::new(kind).await;
+    let database = &scratch.database;
+    prepare(database, &[table("a text,n integer", "a", &[])]).await.unwrap();
+    scratch.execute("insert into t values ('x', 1), ('y', 1)").await;
+    let refused = prepare(database, &[table("a text,n integer,c text?", "a", &["unique n"])]).await.unwrap_err();
+    let reason = match kind {
+        Kind::Sqlite => "UNIQUE constraint failed: t.n".to_owned(),
+        Kind::Postgres => {
+            let name = index_name("t", &TableIndex { columns: vec!["n".into()], unique: true });
+            format!("could not create unique index \"{name}\": Key (n)=(1) is duplicated")
+        }
+    };
+    assert_eq!(refused.to_string(), format!("t: could not get an index over (n): {reason}"));
+    assert_eq!(existing(database, "t").await.unwrap().columns.len(), 2);
 }
 
-#[tokio::test]
-async fn a_table_of_somebody_else_with_a_foreign_type_is_left_alone() {
-    let (_directory, database) = open().await;
-    let sqlite = database.sqlite().unwrap();
-    sqlx::query("create table t (a varchar(20) not null primary key)").execute(&sqlite.writer).await.unwrap();
-    let refused = prepare(&database, &[table("a text", "a", &[])]).await.unwrap_err();
-    assert_eq!(refused.to_string(), "t.a: the type cannot change from varchar(20) to text");
+async fn a_table_of_somebody_else_with_a_foreign_type_is_left_alone(kind: Kind) {
+    let scratch = Scratch::new(kind).await;
+    let database = &scratch.database;
+    scratch.execute("create table t (a varchar(20) not null primary key)").await;
+    let refused = prepare(database, &[table("a text", "a", &[])]).await.unwrap_err();
+    let varchar = match kind {
+        Kind::Sqlite => "varchar(20)",
+        Kind::Postgres => "character varying(20)",
+    };
+    assert_eq!(refused.to_string(), format!("t.a: the type cannot change from {varchar} to text"));
 }
 
 proptest! {
@@ -240,4 +250,21 @@ proptest! {
             prop_assert!(dropped.into_iter().all(|column| column.nullable));
         }
     }
+}
+
+#[tokio::test]
+async fn hosts_that_start_together_make_a_table_once() {
+    let scratch = Scratch::new(Kind::Postgres).await;
+    let hosts = [scratch.reopened().await, scratch.reopened().await, scratch.reopened().await];
+    let declared = [table("a text,n integer", "a", &["n"]), Table { name: "u".into(), ..table("a text", "a", &[]) }];
+    let prepared = futures_util::future::join_all(hosts.iter().map(|host| prepare(host, &declared))).await;
+    assert!(prepared.iter().all(Result::is_ok), "{prepared:?}");
+}
+
+both! {
+    a_prepared_table_needs_no_further_steps
+    a_required_column_that_is_not_declared_needs_a_default
+    when_one_table_is_refused_no_table_is_touched
+    rows_that_contradict_a_new_unique_index_refuse_it
+    a_table_of_somebody_else_with_a_foreign_type_is_left_alone
 }

@@ -1,0 +1,235 @@
+//! Checkpoints and tables in PostgreSQL: rows are applied once, while the server and the host come and go.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use crate::service::Service;
+use crate::support::documents::{Expected, id, lines, visit_form, visit_forms};
+use crate::support::pillows;
+use crate::support::site::{Running, Site};
+use crate::support::wait::until;
+
+/// The change log and the documents stay in a file beside the settings.
+fn settings(url: &str) -> String {
+    let compiled = concat!(env!("CARGO_TARGET_TMPDIR"), "/compiled-guests");
+    format!(
+        r#"
+[database]
+url = "{url}"
+
+[databases.log]
+url = "sqlite:log.db"
+
+[feeds.log]
+kind = "changelog"
+database = "log"
+
+[documents.store]
+kind = "sql"
+database = "log"
+query = "select id, document, revision, deleted from documents where id in (:ids)"
+
+[sinks.tables]
+kind = "sql"
+
+[sinks.search]
+kind = "search"
+folder = "search"
+
+[limits]
+module-cache = {compiled:?}
+"#
+    )
+}
+
+/// A folder to run the program in, and the database at `url`.
+struct World {
+    site: Site,
+    url: String,
+}
+
+impl World {
+    fn new(url: String) -> Self {
+        let site = Site::embedded();
+        site.write("pillowtop.toml", &settings(&url));
+        Self { site, url }
+    }
+
+    async fn execute(&self, statements: &str) {
+        let mut connection = PgConnection::connect(&self.url).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(&mut connection).await.unwrap();
+    }
+
+    /// The rows of a query whose only column is JSON; none while the server does not answer.
+    async fn try_rows(&self, query: &str) -> Option<Vec<Value>> {
+        let mut connection = PgConnection::connect(&self.url).await.ok()?;
+        let query = AssertSqlSafe(query.to_owned());
+        let texts: Vec<String> = sqlx::query_scalar(query).fetch_all(&mut connection).await.ok()?;
+        Some(texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect())
+    }
+
+    async fn rows(&self, query: &str) -> Vec<Value> {
+        self.try_rows(query).await.unwrap()
+    }
+
+    /// How many rows there are; none while there is no such table, or no server.
+    async fn count(&self, table: &str) -> Option<u64> {
+        let rows = self.try_rows(&format!("select json_build_array(count(*))::text from {table}")).await?;
+        rows[0][0].as_u64()
+    }
+
+    async fn until_written(&self, host: &mut Running, least: u64) {
+        until("rows are written", async || {
+            assert!(!host.has_ended(), "it ended by itself");
+            (self.count("visits").await >= Some(least)).then_some(())
+        })
+        .await;
+    }
+
+    async fn visits(&self) -> Vec<Value> {
+        self.rows(&format!(
+            "select json_build_array(form_id, number, case_id, domain, user_id, {}, {})::text from visits
+             order by form_id collate \"C\", number",
+            stored("visited_at"),
+            stored("received_at")
+        ))
+        .await
+    }
+
+    async fn last_visits(&self) -> Vec<Value> {
+        self.rows(&format!(
+            "select json_build_array(case_id, {})::text from last_visits order by case_id collate \"C\"",
+            stored("visited_at")
+        ))
+        .await
+    }
+}
+
+/// A time as SQLite has it.
+fn stored(column: &str) -> String {
+    format!(r#"to_char({column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"#)
+}
+
+/// Counts how often each row is written.
+const WATCH: &str = "create table applied (form_id text);
+    create function note() returns trigger language plpgsql as
+        $$ begin insert into applied values (new.form_id); return null; end $$;
+    create trigger watch after insert or update on visits for each row execute function note()";
+
+#[tokio::test]
+async fn rows_are_applied_once_while_the_server_and_the_host_come_and_go() {
+    let server = tokio::task::spawn_blocking(|| Service::own("postgres")).await.unwrap();
+    let world = World::new(crate::postgres::create_in(&server.address).await);
+    let site = &world.site;
+    site.pillow("forms", &(pillows::forms() + &pillows::batches(5, 2)));
+    let forms: Vec<Value> = {
+        // A visit at no time would be parked; nothing may be parked here.
+        let has_time = |form: &Value| form["form"]["meta"]["timeEnd"].as_str().is_some_and(|time| !time.is_empty());
+        visit_forms(700, 33).into_iter().filter(has_time).take(600).collect()
+    };
+    site.publish("").await;
+    site.catch_up().await;
+    world.execute(WATCH).await;
+    site.publish(&lines(&forms)).await;
+
+    // The host dies, at each point of a settle and somewhere in between.
+    for point in ["settle.begin", "settle.before-commit", "settle.after-commit"] {
+        let mut command = site.command(&["run"]);
+        command.env("PILLOWTOP_FAULT", format!("{point}=4"));
+        let ran = Running::of(command).ended().await;
+        assert_eq!(ran.signal(), Some(6), "{point}: {ran:?}");
+    }
+    let mut host = site.start(&["run"]);
+    world.until_written(&mut host, 150).await;
+    host.kill();
+    assert_eq!(host.ended().await.signal(), Some(9));
+
+    // The server dies; the host waits for it and goes on.
+    let mut host = site.start(&["run"]);
+    world.until_written(&mut host, 250).await;
+    server.kill();
+    host.says("the database does not answer").await;
+    server.start_again();
+    let written = world.count("visits").await.unwrap();
+    assert!(written < 600, "the server died too late");
+    world.until_written(&mut host, 600).await;
+    host.signal("TERM");
+    assert_eq!(host.ended().await.code(), Some(0));
+
+    site.catch_up().await;
+    let mut expected = Expected::default();
+    expected.change(&forms);
+    assert_eq!(world.visits().await, expected.visits());
+    assert_eq!(world.last_visits().await, expected.last_visits());
+    let twice = "select json_build_array(form_id)::text from applied group by form_id having count(*) > 1";
+    assert_eq!(world.rows(twice).await, [] as [Value; 0], "written twice");
+    assert_eq!(world.count("applied").await, Some(600));
+    let answer = site.search("forms", "*").await;
+    let found: BTreeSet<&str> =
+        answer["hits"].as_array().unwrap().iter().map(|hit| hit["id"].as_str().unwrap()).collect();
+    assert_eq!((found, &answer["total"]), (forms.iter().map(id).collect(), &json!(600)));
+    assert_eq!(site.parked().await, [] as [Value; 0]);
+    let summary = site.catch_up().await;
+    assert_eq!(summary["pillows"][0]["status"]["counts"]["read"], 0, "{summary}");
+}
+
+#[tokio::test]
+async fn every_command_finds_in_postgresql_what_the_host_left_there() {
+    let world = World::new(crate::postgres::database().await);
+    let site = &world.site;
+    site.pillow("forms", &(pillows::forms() + &pillows::hostile("trap")));
+    let mut forms: Vec<Value> =
+        (0..30).map(|n| visit_form(&format!("f{n:02}"), &format!("c{n}"), "2026-02-03T10:00:00.000000Z")).collect();
+    forms[7]["form"]["note"] = json!("poison");
+    // Only the server finds out: no text of it holds a NUL.
+    forms[9]["form"]["meta"]["userID"] = json!("a\0b");
+    site.publish(&lines(&forms)).await;
+    site.catch_up().await;
+
+    let facts = |entry: &Value| json!([entry["processor"], entry["document"], entry["kind"], entry["attempts"]]);
+    let mut parked: Vec<Value> = site.parked().await.iter().map(facts).collect();
+    parked.sort_by_key(Value::to_string);
+    assert_eq!(parked, [json!(["hostile", "f07", "trap", 1]), json!(["visits", "f09", "rejected", 1])]);
+    assert_eq!((world.count("visits").await, world.count("hostile_rows").await), (Some(29), Some(29)));
+    let asked = site.run(&["--json", "sql", "select count(*) as n, min(visited_at) as first from visits"]).await;
+    assert_eq!(asked.json(), json!([{ "n": 29, "first": "2026-02-03T10:00:00.000000Z" }]));
+    let refused = site.run(&["sql", "delete from visits"]).await;
+    assert!(refused.code() != Some(0) && refused.err.contains("read-only transaction"), "{refused:?}");
+
+    // The mended processor takes over, and its failure is tried again; the other one fails again.
+    site.pillow("forms", &(pillows::forms() + &pillows::hostile("stamp")));
+    site.run(&["errors", "retry", "--all"]).await;
+    let parked: Vec<Value> = site.parked().await.iter().map(facts).collect();
+    assert_eq!(parked, [json!(["visits", "f09", "rejected", 2])]);
+    assert_eq!(world.count("hostile_rows").await, Some(30));
+    site.run(&["errors", "drop", "--all"]).await;
+
+    // A running host is seen in its heartbeat, and nobody moves the checkpoint under it.
+    let mut host = site.start(&["run"]);
+    let status = until("the host is seen", async || {
+        assert!(!host.has_ended());
+        let status = site.run(&["--json", "status"]).await.json();
+        status.to_string().contains("running").then_some(status)
+    })
+    .await;
+    assert!(status.to_string().contains("forms"), "{status}");
+    let set = ["checkpoint", "set", "forms", "form-sql:0", "0", "--why", "test"];
+    let refused = site.run(&set).await;
+    assert!(refused.code() == Some(1) && refused.err.contains("is running on"), "{refused:?}");
+    host.signal("TERM");
+    assert_eq!(host.ended().await.code(), Some(0));
+    site.run(&set).await.well();
+    let history = site.run(&["--json", "checkpoint", "show", "forms"]).await.json();
+    let latest = &history["moves"][0];
+    assert_eq!(json!([latest["partition"], latest["who"], latest["why"]]), json!(["form-sql:0", "tester", "test"]));
+    let moved = site.run(&["--json", "checkpoint", "list"]).await.json();
+    let moved = moved.as_array().unwrap().iter().find(|stored| stored["partition"] == 0).unwrap().clone();
+    assert_eq!(moved["position"], "0", "{moved}");
+    // What stands behind it is written again, to the same end.
+    let before = world.visits().await;
+    let summary = site.catch_up().await;
+    assert!(summary["pillows"][0]["status"]["counts"]["read"].as_u64() > Some(0), "{summary}");
+    assert_eq!(world.visits().await, before);
+}
