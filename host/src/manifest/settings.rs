@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Secret;
+use crate::sink::elasticsearch;
 
 /// The name of the database that holds the checkpoints.
 pub const MAIN: &str = "main";
@@ -76,6 +77,8 @@ pub enum Sink {
         /// Where it keeps its files.
         folder: PathBuf,
     },
+    /// Elasticsearch or OpenSearch.
+    Elasticsearch(Box<elasticsearch::Settings>),
     /// Forgets everything at exit.
     Memory,
 }
@@ -214,7 +217,7 @@ impl Settings {
             },
             Used::Sink(name) => match self.sinks.get(name)? {
                 Sink::Sql { database } => database,
-                Sink::Search { .. } | Sink::Memory => return None,
+                Sink::Search { .. } | Sink::Elasticsearch(_) | Sink::Memory => return None,
             },
         };
         Some(Arc::clone(database))

@@ -49,11 +49,35 @@ pub(super) mod settings {
     pub(in super::super) static STORE: [Shape; 2] =
         [kind("documents.NAME", "sql", &["kind", "database", "query"]), kind("documents.NAME", "inline", &["kind"])];
     pub(in super::super) static SINKS: Shape = names("sinks");
-    pub(in super::super) static SINK: [Shape; 3] = [
+    pub(in super::super) static SINK: [Shape; 4] = [
         kind("sinks.NAME", "sql", &["kind", "database"]),
         kind("sinks.NAME", "search", &["kind", "folder"]),
         kind("sinks.NAME", "memory", &["kind"]),
+        Shape {
+            secrets: &["password", "api-key"],
+            ..kind(
+                "sinks.NAME",
+                "elasticsearch",
+                &[
+                    "kind",
+                    "urls",
+                    "username",
+                    "password",
+                    "api-key",
+                    "ca-file",
+                    "gzip",
+                    "request-bytes",
+                    "request-count",
+                    "requests-in-flight",
+                    "timeout",
+                    "refresh",
+                    "gc-deletes",
+                    "index-settings",
+                ],
+            )
+        },
     ];
+    pub(in super::super) static INDEX_SETTINGS: Shape = names("sinks.NAME.index-settings");
     pub(in super::super) static LIMITS: Shape = shape(
         "limits",
         &[
@@ -81,6 +105,7 @@ pub(super) mod settings {
             &OPTIONS,
             &DOCUMENTS,
             &SINKS,
+            &INDEX_SETTINGS,
             &LIMITS,
             &LOG,
             &METRICS,

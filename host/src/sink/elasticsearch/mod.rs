@@ -28,6 +28,6 @@ mod settings;
 mod sink;
 mod tombstones;
 
-pub use query::{Hit, Hits, search};
+pub use query::search;
 pub use settings::{Credentials, Refresh, Settings};
 pub use sink::ElasticsearchSink;

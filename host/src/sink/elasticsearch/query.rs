@@ -11,29 +11,10 @@ use super::merge::RESERVED;
 use super::outage;
 use super::settings::Settings;
 use crate::model::Outage;
+use crate::sink::search::{Hit, Hits};
 
 /// The most hits that a server gives without being asked to remember where it was (`index.max_result_window`).
 const MOST_HITS: usize = 10_000;
-
-/// What a search found.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Hits {
-    /// How many documents match.
-    pub total: usize,
-    /// The best of them.
-    pub hits: Vec<Hit>,
-}
-
-/// A document that was found.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Hit {
-    /// Its id.
-    pub id: String,
-    /// How well it matches; comparable within one answer only.
-    pub score: f32,
-    /// The JSON document.
-    pub source: Bytes,
-}
 
 #[derive(Deserialize)]
 struct Response<'a> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 /// Where the server is and how it is spoken to.
-#[derive(Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Addresses of nodes, `http://…` or `https://…`; the next one is tried when one does not answer.
     pub urls: Vec<String>,
@@ -35,7 +35,7 @@ pub struct Settings {
 }
 
 /// Who asks.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
     /// A user and a password.
     Basic {
