@@ -3,7 +3,15 @@
 //! A new adapter implements [`Adapter`] and adds a line to the `suite!` calls below.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+#[path = "elasticsearch_subject.rs"]
+mod elasticsearch_subject;
+#[path = "../support/searching.rs"]
+mod searching;
+#[path = "../support/service.rs"]
+mod service;
+
 use async_trait::async_trait;
+use elasticsearch_subject::{Elasticsearch, OpenSearch};
 use pillowtop::model::{DocumentKey, IfAbsent, Index, IndexWrite, ListEdit, ProcessorName, Write, WriteVersion, chain};
 use pillowtop::sink::search::{self, SearchSink};
 use pillowtop::sink::{PrepareError, Sink, Versioned};
@@ -74,30 +82,41 @@ macro_rules! suite {
     };
 }
 
-suite! { Search as search_index:
-    the_same_writes_again_end_in_the_same_state,
-    an_older_write_is_passed_over,
-    an_equal_version_is_written_again,
-    a_deletion_keeps_older_writes_out,
-    a_deletion_of_nothing_keeps_older_writes_out_too,
-    a_newer_write_brings_a_document_back,
-    replacing_removes_and_merging_keeps_old_properties,
-    deleting_or_merging_a_missing_document_is_no_error,
+/// What every sink keeps.
+macro_rules! every_sink {
+    ($($adapter:ident as $module:ident),* $(,)?) => {$(
+        suite! { $adapter as $module:
+            the_same_writes_again_end_in_the_same_state,
+            an_older_write_is_passed_over,
+            an_equal_version_is_written_again,
+            a_deletion_keeps_older_writes_out,
+            a_deletion_of_nothing_keeps_older_writes_out_too,
+            a_newer_write_brings_a_document_back,
+            replacing_removes_and_merging_keeps_old_properties,
+            deleting_or_merging_a_missing_document_is_no_error,
+            a_merge_sees_what_is_not_flushed,
+            a_merge_is_deep_and_replaces_arrays,
+            a_merge_may_create,
+            a_merge_edits_lists_by_value,
+            one_refused_write_leaves_the_others,
+            versions_survive_a_crash,
+            preparing_twice_is_no_error,
+            added_properties_are_accepted,
+            a_changed_property_is_refused_before_anything_is_changed,
+            an_index_that_was_not_prepared_is_refused,
+            owners_of_a_shared_index_keep_to_their_fields,
+            an_older_merge_of_another_owner_counts,
+            concurrent_writers_and_flushes_lose_nothing,
+        }
+    )*};
+}
+
+every_sink! { Search as search_index, OpenSearch as opensearch, Elasticsearch as elasticsearch }
+
+// What a server acknowledged is on its disk: nothing of it waits for a flush.
+suite! { Search as search_index_flush:
     nothing_is_seen_before_the_flush,
-    a_merge_sees_what_is_not_flushed,
-    a_merge_is_deep_and_replaces_arrays,
-    a_merge_may_create,
-    a_merge_edits_lists_by_value,
-    one_refused_write_leaves_the_others,
     a_crash_leaves_the_last_flush,
-    versions_survive_a_crash,
-    preparing_twice_is_no_error,
-    added_properties_are_accepted,
-    a_changed_property_is_refused_before_anything_is_changed,
-    an_index_that_was_not_prepared_is_refused,
-    owners_of_a_shared_index_keep_to_their_fields,
-    an_older_merge_of_another_owner_counts,
-    concurrent_writers_and_flushes_lose_nothing,
 }
 
 const CASES: &str = "cases";

@@ -57,7 +57,7 @@ pub(crate) enum Command {
         /// The file; standard input when absent.
         file: Option<PathBuf>,
     },
-    /// Search an embedded index; also while the engine runs.
+    /// Search an index, embedded or on a server; also while the engine runs.
     Search(Search),
     /// Ask the tables of a SQL sink, reading only; also while the engine runs.
     Sql(Sql),
@@ -93,7 +93,7 @@ pub(crate) struct Search {
     /// Show these fields of what is found, such as `name,form.meta.username`, instead of the beginning of all.
     #[arg(long, value_delimiter = ',', value_name = "FIELD")]
     pub(crate) fields: Vec<String>,
-    /// The sink, where the settings define several embedded ones.
+    /// The sink, where the settings define several with indices.
     #[arg(long)]
     pub(crate) sink: Option<String>,
     /// At most so many.

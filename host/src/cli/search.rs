@@ -1,9 +1,9 @@
-//! `search`: asks an embedded index, also while the engine runs.
+//! `search`: asks an index, embedded or on a server, also while the engine runs.
 
 use serde_json::{Value, json};
 
-use crate::control;
-use crate::sink::search;
+use crate::control::{self, Indices};
+use crate::sink::{elasticsearch, search};
 
 use super::args::{Arguments, Search};
 use super::output::{say, say_line};
@@ -15,9 +15,14 @@ pub(crate) async fn run(arguments: &Arguments, wanted: &Search) -> anyhow::Resul
         check::print(arguments, &loaded)?;
         return Ok(Outcome::WrongInput);
     };
-    let folder = control::search_folder(settings, wanted.sink.as_deref()).map_err(anyhow::Error::msg)?.to_path_buf();
     let (index, query, limit) = (wanted.index.clone(), wanted.query.clone(), wanted.limit);
-    let hits = tokio::task::spawn_blocking(move || search::search(&folder, &index, &query, limit)).await??;
+    let hits = match control::search_indices(settings, wanted.sink.as_deref()).map_err(anyhow::Error::msg)? {
+        Indices::Folder(folder) => {
+            let folder = folder.to_path_buf();
+            tokio::task::spawn_blocking(move || search::search(&folder, &index, &query, limit)).await??
+        }
+        Indices::Server(server) => elasticsearch::search(server, &index, &query, limit).await?,
+    };
     let source = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes);
     if arguments.json {
         let mut rows = Vec::new();

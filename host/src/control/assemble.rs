@@ -22,6 +22,7 @@ use crate::model::{Clock, Outage};
 use crate::pipeline::{FailureLimit, Fetcher, Pillow, Status, Tuning, Workers};
 use crate::processor::wasm;
 use crate::sink::Sink;
+use crate::sink::elasticsearch::{self, ElasticsearchSink};
 use crate::sink::memory::MemorySink;
 use crate::sink::redis::{self, RedisSink};
 use crate::sink::search::SearchSink;
@@ -215,6 +216,7 @@ impl Resources {
                 prefix: prefix.clone(),
                 counters: counters.clone(),
             })),
+            SinkSettings::Elasticsearch(settings) => Arc::new(ElasticsearchSink::new(settings.as_ref().clone())?),
             SinkSettings::Memory => Arc::new(MemorySink::default()),
         };
         sinks.insert(Arc::from(name), Arc::clone(&sink));
@@ -233,22 +235,32 @@ pub async fn open_checkpoints(main: &Database) -> Result<Arc<dyn CheckpointStore
     }
 }
 
-/// The folder of an embedded search sink; the only one when no name is given.
+/// Where a search sink keeps its indices.
+#[derive(Debug, Clone, Copy)]
+pub enum Indices<'a> {
+    /// In a folder.
+    Folder(&'a Path),
+    /// On a server.
+    Server(&'a elasticsearch::Settings),
+}
+
+/// Where a search sink keeps its indices; the only one when no name is given.
 ///
 /// # Errors
 /// A sentence that says what there is instead.
-pub fn search_folder<'a>(settings: &'a Settings, name: Option<&str>) -> Result<&'a Path, String> {
-    let mut folders = settings.sinks().iter().filter_map(|(sink, settings)| match settings {
-        SinkSettings::Search { folder } => Some((sink.as_ref(), folder.as_path())),
+pub fn search_indices<'a>(settings: &'a Settings, name: Option<&str>) -> Result<Indices<'a>, String> {
+    let mut all = settings.sinks().iter().filter_map(|(sink, settings)| match settings {
+        SinkSettings::Search { folder } => Some((sink.as_ref(), Indices::Folder(folder))),
+        SinkSettings::Elasticsearch(settings) => Some((sink.as_ref(), Indices::Server(settings))),
         SinkSettings::Sql { .. } | SinkSettings::Redis { .. } | SinkSettings::Memory => None,
     });
     if let Some(name) = name {
-        let found = folders.find(|(sink, _)| *sink == name);
-        return found.map(|(_, folder)| folder).ok_or_else(|| format!("the settings define no search sink `{name}`"));
+        let found = all.find(|(sink, _)| *sink == name);
+        return found.map(|(_, indices)| indices).ok_or_else(|| format!("the settings define no search sink `{name}`"));
     }
-    match (folders.next(), folders.next()) {
-        (Some((_, folder)), None) => Ok(folder),
-        (None, _) => Err("the settings define no sink of kind `search`".to_owned()),
+    match (all.next(), all.next()) {
+        (Some((_, indices)), None) => Ok(indices),
+        (None, _) => Err("the settings define no sink of kind `search` or `elasticsearch`".to_owned()),
         (Some(_), Some(_)) => Err("the settings define several search sinks: choose one with --sink".to_owned()),
     }
 }

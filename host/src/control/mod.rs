@@ -26,7 +26,7 @@ use std::path::PathBuf;
 
 use crate::model::Outage;
 
-pub use assemble::{Resources, open_checkpoints, search_folder, tables_url};
+pub use assemble::{Indices, Resources, open_checkpoints, search_indices, tables_url};
 pub use host::{Host, HostEnd, Observer, Options, Until};
 pub use load::load_files;
 pub use swap::check_modules;

@@ -152,7 +152,7 @@ impl<'a> Reader<'a, '_> {
                 > 0;
         let lookups = self.stores(section, "lookups", "processors.lookups", &shapes::pillow::LOOKUPS);
         let tables = self.sink(section, "tables", &["sql", "memory"]);
-        let indices = self.sink(section, "indices", &["search", "memory"]);
+        let indices = self.sink(section, "indices", &["search", "elasticsearch", "memory"]);
         let topics = self.sink(section, "topics", &["memory"]);
         let caches = self.sink(section, "caches", &["redis", "memory"]);
         let config = config(section);
@@ -217,7 +217,7 @@ fn config(section: &Section<'_>) -> Option<Configuration> {
 }
 
 /// TOML as JSON; dates become texts.
-fn json(section: &Section<'_>, value: &Value<'_>) -> Option<serde_json::Value> {
+pub(super) fn json(section: &Section<'_>, value: &Value<'_>) -> Option<serde_json::Value> {
     let invalid = |what: &str| {
         let message = format!("{what} has no place in JSON, which the configuration becomes");
         section.report.problem(value.span(), Code::InvalidValue, message);

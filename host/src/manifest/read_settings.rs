@@ -15,7 +15,7 @@ use super::problem::Code;
 use super::report::Report;
 use super::section::{Section, Text, Value};
 use super::settings::{Database, Documents, Feed, Format, Level, Limits, Log, MAIN, Settings, Sink};
-use super::{Secret, non_zero, shapes};
+use super::{Secret, non_zero, read_elasticsearch, shapes};
 
 /// Documents are hashed over the partitions; more lanes than this only cost memory.
 const MOST_PARTITIONS: usize = 1024;
@@ -310,6 +310,9 @@ impl<'a> Reader<'a, '_> {
                     Sink::Search { folder }
                 }),
                 Some(("redis", section)) => Self::redis(&section),
+                Some(("elasticsearch", section)) => {
+                    read_elasticsearch::read(&path, &section).map(|settings| Sink::Elasticsearch(Box::new(settings)))
+                }
                 Some(_) => Some(Sink::Memory),
                 None => None,
             };

@@ -247,6 +247,13 @@ impl<'a> Section<'a> {
         None
     }
 
+    /// Whether a secret is there, in the file or in another one.
+    pub(super) fn is_secret_given(&self, key: &str) -> bool {
+        [key.to_owned(), format!("{key}-file"), format!("{key}_file")]
+            .iter()
+            .any(|key| self.table.contains_key(key.as_str()))
+    }
+
     /// A secret that must be there, in the file or in another one.
     pub(super) fn secret(&self, key: &str) -> Option<(Secret, Range<usize>)> {
         debug_assert!(self.shape.secrets.contains(&key), "{key} is not listed as a secret");

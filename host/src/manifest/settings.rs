@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Secret;
+use crate::sink::elasticsearch;
 
 /// The name of the database that holds the checkpoints.
 pub const MAIN: &str = "main";
@@ -116,6 +117,8 @@ pub enum Sink {
         /// The caches whose keys are counted up instead of removed.
         counters: BTreeSet<Arc<str>>,
     },
+    /// Elasticsearch or OpenSearch.
+    Elasticsearch(Box<elasticsearch::Settings>),
     /// Forgets everything at exit.
     Memory,
 }
@@ -254,7 +257,7 @@ impl Settings {
             },
             Used::Sink(name) => match self.sinks.get(name)? {
                 Sink::Sql { database } => database,
-                Sink::Search { .. } | Sink::Redis { .. } | Sink::Memory => return None,
+                Sink::Search { .. } | Sink::Elasticsearch(_) | Sink::Redis { .. } | Sink::Memory => return None,
             },
         };
         Some(Arc::clone(database))

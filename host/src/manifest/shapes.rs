@@ -65,12 +65,36 @@ pub(super) mod settings {
         kind("documents.NAME", "inline", &["kind"]),
     ];
     pub(in super::super) static SINKS: Shape = names("sinks");
-    pub(in super::super) static SINK: [Shape; 4] = [
+    pub(in super::super) static SINK: [Shape; 5] = [
         kind("sinks.NAME", "sql", &["kind", "database"]),
         kind("sinks.NAME", "search", &["kind", "folder"]),
         Shape { secrets: &["url"], ..kind("sinks.NAME", "redis", &["kind", "url", "prefix", "counters"]) },
         kind("sinks.NAME", "memory", &["kind"]),
+        Shape {
+            secrets: &["password", "api-key"],
+            ..kind(
+                "sinks.NAME",
+                "elasticsearch",
+                &[
+                    "kind",
+                    "urls",
+                    "username",
+                    "password",
+                    "api-key",
+                    "ca-file",
+                    "gzip",
+                    "request-bytes",
+                    "request-count",
+                    "requests-in-flight",
+                    "timeout",
+                    "refresh",
+                    "gc-deletes",
+                    "index-settings",
+                ],
+            )
+        },
     ];
+    pub(in super::super) static INDEX_SETTINGS: Shape = names("sinks.NAME.index-settings");
     pub(in super::super) static LIMITS: Shape = shape(
         "limits",
         &[
@@ -99,6 +123,7 @@ pub(super) mod settings {
             &PARAMETERS,
             &DOCUMENTS,
             &SINKS,
+            &INDEX_SETTINGS,
             &LIMITS,
             &LOG,
             &METRICS,

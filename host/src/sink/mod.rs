@@ -6,6 +6,8 @@
 //! Tables beside the checkpoint are not written here: their rows travel in the settle, and the sink only prepares the
 //! tables (see [`Sink::rows_settle`]).
 
+mod decide;
+pub mod elasticsearch;
 pub mod memory;
 pub mod redis;
 pub mod search;

@@ -1,12 +1,4 @@
-//! One index: decides what a write does to its document, and keeps what is not committed yet.
-//!
-//! **Whole documents.** A write with a lower version than the document or tombstone has is passed over; with an equal
-//! one it is done again.
-//!
-//! **Shared by fields.** Several processors own top-level fields of the same document. Merges are done as they arrive,
-//! because versions of different owners say nothing about each other. An `index` write replaces all fields of its
-//! owner and leaves the others'; it raises the document's version, and a `delete` with a lower one is passed over. No
-//! write with a lower version than a tombstone's brings its document back.
+//! One index: does to its documents what is decided, and keeps what is not committed yet.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,15 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
 use tantivy::TantivyError;
 use tokio::time::Instant;
 
 use super::extract::{Extracted, extract, learn};
-use super::live::{Known, Live, Want, object};
-use super::merge::{edit_list, merge};
+use super::live::{Live, Want};
 use super::storage::{Definition, IndexName};
-use crate::model::{Clock, IfAbsent, ListEdit, Outage, Write, WriteVersion};
+use crate::model::{Clock, Outage, Write, WriteVersion};
+use crate::sink::decide::{Decision, Known, decide, parse};
 
 /// The most bytes of an id, as Elasticsearch has it.
 const LONGEST_ID: usize = 512;
@@ -53,17 +44,6 @@ struct State {
     /// How many of the taken writes are durable.
     durable: u64,
     used: Instant,
-}
-
-/// What a write makes of its document.
-#[derive(Debug, PartialEq)]
-enum Decision {
-    /// Nothing: it is outdated, or has nothing to act on.
-    Nothing,
-    /// The document is this now.
-    Put(WriteVersion, Bytes, Map<String, Value>),
-    /// The document is gone.
-    Bury(WriteVersion),
 }
 
 impl SearchIndex {
@@ -277,7 +257,7 @@ impl SearchIndex {
             Some(known) => Some(known.clone()),
             None => self.with_live(state, |live| live.find(id, want))?,
         };
-        match decide(&state.definition, known, version, write) {
+        match decide(&state.definition.owners, known, version, write) {
             Err(reason) => return Ok(Err(reason)),
             Ok(Decision::Nothing) => return Ok(Ok(())),
             Ok(Decision::Put(version, source, document)) => {
@@ -318,92 +298,4 @@ fn remember(state: &mut State, id: &Arc<str>, known: Known) {
 
 fn searchable(definition: &Definition, source: &[u8]) -> Result<Extracted, String> {
     extract(&definition.mapping, &parse(source)?)
-}
-
-fn parse(document: &[u8]) -> Result<Map<String, Value>, String> {
-    object(document).map_err(|error| format!("the document is not a JSON object: {error}"))
-}
-
-/// What `write` does where `known` is.
-///
-/// # Errors
-/// Why the write is refused.
-fn decide(
-    definition: &Definition,
-    known: Option<Known>,
-    version: WriteVersion,
-    write: &Write,
-) -> Result<Decision, String> {
-    let shared = !definition.owners.is_empty();
-    let stands = known.as_ref().map_or(WriteVersion(0), |known| known.version);
-    let buried = known.as_ref().is_some_and(|known| known.source.is_none());
-    let passed_over = version < stands && (!shared || buried || matches!(write, Write::Delete { .. }));
-    if passed_over {
-        return Ok(Decision::Nothing);
-    }
-    let source = known.and_then(|known| known.source);
-    match write {
-        Write::Delete { .. } => Ok(Decision::Bury(version)),
-        Write::Index(target) if !shared => {
-            let document = parse(&target.document)?;
-            Ok(Decision::Put(version, target.document.clone(), document))
-        }
-        Write::Index(target) => {
-            let fields = parse(&target.document)?;
-            let mut document = source.map_or_else(|| Ok(Map::new()), |source| parse(&source))?;
-            let owner = owner(definition, fields.keys())?;
-            document.retain(|name, _| !owner.contains(name));
-            document.extend(fields);
-            Ok(put(version.max(stands), document))
-        }
-        Write::Merge { target, lists, if_absent } => {
-            let fields = parse(&target.document)?;
-            if shared {
-                owner(definition, fields.keys().chain(lists.iter().filter_map(|edit| edit.path.first())))?;
-            }
-            let document = match (source, if_absent) {
-                (Some(source), _) => parse(&source)?,
-                (None, IfAbsent::Create) => Map::new(),
-                (None, IfAbsent::Ignore) => return Ok(Decision::Nothing),
-            };
-            let version = if shared { stands } else { version };
-            Ok(put(version, merged(document, fields, lists)?))
-        }
-        Write::Rows { .. } | Write::Publish(_) | Write::Invalidate { .. } => Ok(Decision::Nothing),
-    }
-}
-
-fn put(version: WriteVersion, document: Map<String, Value>) -> Decision {
-    let value = Value::Object(document);
-    let source = Bytes::from(value.to_string());
-    let Value::Object(document) = value else { return Decision::Nothing };
-    Decision::Put(version, source, document)
-}
-
-fn merged(
-    mut document: Map<String, Value>,
-    fields: Map<String, Value>,
-    lists: &[ListEdit],
-) -> Result<Map<String, Value>, String> {
-    merge(&mut document, fields);
-    lists.iter().try_for_each(|edit| edit_list(&mut document, edit))?;
-    Ok(document)
-}
-
-/// The one owner of all `names`.
-fn owner<'a>(
-    definition: &'a Definition,
-    names: impl Iterator<Item = &'a String>,
-) -> Result<&'a std::collections::BTreeSet<String>, String> {
-    let mut found: Option<&std::collections::BTreeSet<String>> = None;
-    for name in names {
-        let Some(owner) = definition.owners.iter().find(|owner| owner.contains(name)) else {
-            return Err(format!("no processor has declared that it owns field {name}"));
-        };
-        if found.is_some_and(|found| found != owner) {
-            return Err(format!("field {name} belongs to another processor than the write's other fields"));
-        }
-        found = Some(owner);
-    }
-    found.ok_or_else(|| "a write to a shared index has at least one field".to_owned())
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde_json::{Map, Value};
 use tantivy::columnar::Column;
 use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
 use tantivy::query::RangeQuery;
@@ -21,6 +20,7 @@ use super::disk;
 use super::extract::{Exact, Extracted};
 use super::storage::{self, DELETED, Fields};
 use crate::model::WriteVersion;
+use crate::sink::decide::Known;
 
 /// How much a writer holds before it puts a segment on disk; tantivy asks for no less.
 const MEMORY_BUDGET: usize = 15_000_000;
@@ -39,14 +39,6 @@ pub(super) struct Live {
     fields: Fields,
     committed: Committed,
     pruned: Instant,
-}
-
-/// A document or tombstone of the index.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Known {
-    pub(super) version: WriteVersion,
-    /// None: a tombstone.
-    pub(super) source: Option<Bytes>,
 }
 
 /// The last commit, ready for look-ups by id.
@@ -204,11 +196,6 @@ pub(super) fn source(searcher: &Searcher, address: DocAddress, fields: Fields) -
     let document: TantivyDocument = searcher.doc(address)?;
     let source = document.get_first(fields.source).and_then(|value| value.as_bytes());
     Ok(source.map(Bytes::copy_from_slice))
-}
-
-/// A stored document as an object.
-pub(super) fn object(source: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
-    serde_json::from_slice(source)
 }
 
 fn seconds(now: Timestamp) -> u64 {

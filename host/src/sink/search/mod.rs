@@ -31,3 +31,4 @@ mod values;
 pub use mapping::Mapping;
 pub use read::{Hit, Hits, ReadError, count, get, list_indices, search};
 pub use sink::SearchSink;
+pub(in crate::sink) use storage::IndexName;

@@ -4,7 +4,6 @@
 //! values that are searched whole and one for words, under the path of their property. A new property is therefore a
 //! new line in the definition, and nothing is rebuilt.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -19,6 +18,7 @@ use tantivy::{Index, IndexSettings, Term};
 
 use super::disk::Disk;
 use super::mapping::Mapping;
+use crate::sink::decide::{Owners, extend_owners};
 
 /// The name of the file that holds the definition.
 const DEFINITION: &str = "definition.json";
@@ -33,15 +33,15 @@ const WORDS: &str = "whitespace_lowercase";
 pub(super) const DELETED: &str = "deleted";
 
 /// A name that may be a folder's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct IndexName(String);
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::sink) struct IndexName(String);
 
 /// What an index was declared to be.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Definition {
     pub(super) mapping: Mapping,
     /// The top-level fields of each owner; none: an index of whole documents.
-    pub(super) owners: Vec<BTreeSet<String>>,
+    pub(super) owners: Owners,
 }
 
 /// tantivy's fields.
@@ -65,7 +65,7 @@ pub(super) struct Fields {
 
 impl IndexName {
     /// Checks a name as Elasticsearch does, and a little more strictly: it becomes the name of a folder.
-    pub(super) fn parse(name: &str) -> Result<Self, String> {
+    pub(in crate::sink) fn parse(name: &str) -> Result<Self, String> {
         let starts_well = name.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit());
         let rest = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ['-', '_', '.'].contains(&c);
         if starts_well && name.len() <= 200 && name.chars().all(rest) {
@@ -76,7 +76,7 @@ impl IndexName {
         ))
     }
 
-    pub(super) fn as_str(&self) -> &str {
+    pub(in crate::sink) fn as_str(&self) -> &str {
         &self.0
     }
 
@@ -117,29 +117,11 @@ impl Definition {
 
     /// This definition with what `declared` adds.
     pub(super) fn extended(&self, declared: &Self) -> Result<Self, Vec<String>> {
-        let mut problems = Vec::new();
-        let mut owners = self.owners.clone();
-        match (self.owners.is_empty(), declared.owners.is_empty()) {
-            (false, true) => {
-                problems.push("it is shared by fields and cannot become one of whole documents".to_owned());
-            }
-            (true, false) => {
-                problems.push("it is one of whole documents and cannot become shared by fields".to_owned());
-            }
-            _ => {}
-        }
-        for declared in declared.owners.iter().filter(|declared| !self.owners.contains(declared)) {
-            // The same owner, grown or shrunk: nothing says who declares, only what.
-            owners.retain(|known| !known.is_subset(declared) && !known.is_superset(declared));
-            if let Some(field) = owners.iter().find_map(|known| known.intersection(declared).next()) {
-                problems.push(format!("field {field} already has another owner"));
-            }
-            owners.push(declared.clone());
-        }
-        match self.mapping.extended(&declared.mapping) {
-            Ok(mapping) if problems.is_empty() => Ok(Self { mapping, owners }),
-            Ok(_) => Err(problems),
-            Err(more) => Err([problems, more].concat()),
+        let owners = extend_owners(&self.owners, &declared.owners);
+        let mapping = self.mapping.extended(&declared.mapping);
+        match (owners, mapping) {
+            (Ok(owners), Ok(mapping)) => Ok(Self { mapping, owners }),
+            (owners, mapping) => Err([owners.err(), mapping.err()].into_iter().flatten().flatten().collect()),
         }
     }
 }
