@@ -12,14 +12,9 @@ pub mod form;
 pub mod plain;
 
 pub mod case_block;
-pub mod lookups;
 pub mod user_type;
-
-pub mod date;
-pub mod geo;
-pub mod object;
-pub mod version_text;
 
 mod processor;
 
+pub use commcare::{build, date, geo, lookups, object, version_text};
 pub use processor::EsIndexer;

@@ -285,7 +285,8 @@ async fn an_interval_holds_back_what_comes_too_soon_unless_a_column_differs() {
     let after_eleven = "a 1 2026-02-03T11:00:00.000001Z x";
     check_upserts(interval(&[]), &[(TEN, Some("x")), (AFTER_ELEVEN, Some("x"))], after_eleven).await;
     check_upserts(interval(&["note"]), &[(TEN, Some("x")), (ALMOST_ELEVEN, Some("x"))], ten).await;
-    check_upserts(interval(&["note"]), &[(TEN, Some("x")), (TEN, Some("y"))], "a 1 2026-02-03T10:00:00.000000Z y").await;
+    check_upserts(interval(&["note"]), &[(TEN, Some("x")), (TEN, Some("y"))], "a 1 2026-02-03T10:00:00.000000Z y")
+        .await;
     check_upserts(interval(&["note"]), &[(TEN, Some("x")), (TEN_EARLIER, Some("y"))], ten).await;
     check_upserts(interval(&["note"]), &[(TEN, Some("x")), (None, Some("y"))], ten).await;
     let bit = "a 1 2026-02-03T10:00:00.000001Z";

@@ -39,6 +39,11 @@ impl<'f, 'a> Lookups<'f, 'a> {
         None
     }
 
+    /// Whether something must be found first.
+    pub fn are_wanting(&self) -> bool {
+        !self.wants.is_empty()
+    }
+
     /// What must be found first.
     pub fn into_wants(self) -> Vec<Want> {
         self.wants
