@@ -3,11 +3,15 @@
 use crate::config::{Config, Profile};
 use crate::lookups::{Find, Lookups, Want};
 use crate::object::Object;
-use crate::{case, form};
+use crate::{app, case, case_search, domain, form, user};
 
 /// A change with its document.
 #[derive(Clone, Copy)]
 pub struct Change<'f, 'a> {
+    /// The id of the document.
+    pub id: &'a str,
+    /// The domain that the change names.
+    pub domain: Option<&'a str>,
     /// Whether the change says that the document is gone.
     pub deleted: bool,
     /// What the store says about it.
@@ -84,11 +88,22 @@ pub fn action(config: &Config, change: &Change<'_, '_>) -> Result<Action, Failur
         return Ok(Action::Delete);
     }
     let mut lookups = Lookups::new(change.find);
+    if let Profile::CaseSearch(settings) = &config.profile {
+        let own_domain = document.text("domain");
+        let domain = change.domain.or(own_domain.as_deref());
+        if let Some(reason) = case_search::reason_to_skip(domain, settings, &mut lookups) {
+            return Ok(Action::Skip(reason));
+        }
+    }
     let indexed = match &config.profile {
         Profile::Form(settings) => form::transform(&document, change.time, settings, &mut lookups)
             .map_err(|error| Failure::InvalidInput(error.message()))?,
         Profile::Case(settings) => case::transform(&document, change.time, settings, &mut lookups),
-        Profile::Plain(_) => json.to_owned(),
+        Profile::CaseSearch(settings) => case_search::transform(&document, change.id, change.time, settings),
+        Profile::User(settings) => user::transform(&document, change.id, settings, &mut lookups),
+        Profile::Domain(settings) => domain::transform(&document, settings, &mut lookups),
+        Profile::App => app::transform(&document, change.time),
+        Profile::Group | Profile::Sms | Profile::Plain(_) => json.to_owned(),
     };
     let wants = lookups.into_wants();
     Ok(if wants.is_empty() { Action::Index(indexed) } else { Action::Need(wants) })
@@ -111,7 +126,7 @@ mod tests {
     fn decide(profile: &str, deleted: bool, document: Document<'_>) -> Result<Action, Failure> {
         let config = format!(r#"{{"profile": "{profile}", "index": "i"}}"#);
         let config = Config::parse(config.as_bytes()).unwrap();
-        action(&config, &Change { deleted, document, time: "T", find: &nothing })
+        action(&config, &Change { id: "c", domain: None, deleted, document, time: "T", find: &nothing })
     }
 
     fn check(profile: &str, deleted: bool, document: &str, expected: &Result<Action, Failure>) {
@@ -152,6 +167,55 @@ mod tests {
         check("plain", false, document, &Ok(Action::Index(document.to_owned())));
         check("plain", false, r#"{"doc_type":"Group-Deleted"}"#, &Ok(Action::Delete));
         check("plain", false, r#"{"doc_type":"Domain-DUPLICATE"}"#, &Ok(Action::Delete));
+    }
+
+    #[test]
+    fn users_domains_groups_and_applications_are_indexed_and_gone_when_they_are_deleted() {
+        // Acceptance cases 99 to 102.
+        for (profile, kept, gone) in [
+            ("app", "Application", "Application-Deleted"),
+            ("domain", "Domain", "Domain-DUPLICATE"),
+            ("user", "CommCareUser", "CommCareUser-Deleted"),
+            ("user", "WebUser", "WebUser-Deleted"),
+            ("group", "Group", "Group-Deleted"),
+        ] {
+            let document = |doc_type: &str| format!(r#"{{"_id":"c","doc_type":"{doc_type}","name":"n"}}"#);
+            let Ok(Action::Index(indexed)) = decide(profile, false, Document::Present(document(kept).as_bytes()))
+            else {
+                panic!("{kept} was not indexed")
+            };
+            let beginning = format!(r#"{{"_id":"c","doc_type":"{kept}","name":"n""#);
+            assert!(indexed.starts_with(&beginning), "{indexed}");
+            check(profile, false, &document(gone), &Ok(Action::Delete));
+            assert_eq!(decide(profile, true, Document::Deleted), Ok(Action::Delete));
+        }
+    }
+
+    #[test]
+    fn groups_and_text_messages_are_indexed_to_the_byte() {
+        // Acceptance cases 102 and 105.
+        for profile in ["group", "sms"] {
+            let document = r#"{ "users": ["u1"], "doc_type": "x", "n": 1.10 }"#;
+            check(profile, false, document, &Ok(Action::Index(document.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_case_is_searched_for_only_where_its_domain_needs_it() {
+        // Acceptance case 98.
+        let decide = |domain: Option<&str>, document: &str| {
+            let config = Config::parse(br#"{"profile": "case-search", "index": "i", "domains": ["d"]}"#).unwrap();
+            let document = Document::Present(document.as_bytes());
+            action(&config, &Change { id: "c", domain, deleted: false, document, time: "T", find: &nothing }).unwrap()
+        };
+        let skipped = Action::Skip("a domain without case search");
+        assert_eq!(decide(Some("e"), r#"{"doc_type":"CommCareCase","domain":"d"}"#), skipped);
+        assert_eq!(decide(None, r#"{"doc_type":"CommCareCase","domain":"e"}"#), skipped);
+        let Action::Index(indexed) = decide(None, r#"{"doc_type":"CommCareCase","domain":"d","name":"n"}"#) else {
+            panic!("not indexed")
+        };
+        assert!(indexed.starts_with(r#"{"_id":"c","#), "{indexed}");
+        assert_eq!(decide(Some("d"), r#"{"doc_type":"CommCareCase-Deleted"}"#), Action::Delete);
     }
 
     #[test]

@@ -16,7 +16,10 @@ impl Processor for EsIndexer {
         let config = Config::parse(config.bytes()).map_err(|problems| {
             problems.into_iter().map(|problem| Problem::new(problem.path, problem.message)).collect::<Vec<_>>()
         })?;
-        let index = Index::new(&config.index, config.mapping().as_bytes());
+        let mut index = Index::new(&config.index, config.mapping().as_bytes());
+        if let Some(fields) = config.owned_fields() {
+            index = index.owned_fields(fields.iter().cloned());
+        }
         let description = config.lookups().into_iter().fold(Description::new().index(index), Description::lookup);
         Ok((Self { config }, description))
     }
@@ -29,7 +32,14 @@ impl Processor for EsIndexer {
             Err(Absence::Stale) => Document::Stale,
         };
         let find = |lookup: &str, key: &str| change.found(lookup, key);
-        let change = indexer::Change { deleted: change.is_deleted(), document, time: batch.time(), find: &find };
+        let change = indexer::Change {
+            id: change.id(),
+            domain: change.domain(),
+            deleted: change.is_deleted(),
+            document,
+            time: batch.time(),
+            find: &find,
+        };
         let index = self.config.index.as_str();
         Ok(match indexer::action(&self.config, &change)? {
             Action::Skip(reason) => Answer::skip(reason),

@@ -21,8 +21,23 @@ fn the_examples_of_the_page_are_true() {
 
 #[test]
 fn the_page_names_every_key_of_the_configuration() {
-    let keys =
-        ["profile", "index", "backend_id", "user_lookup", "build_lookup", "drop_form_fields", "fields", "dynamic"];
+    let keys = [
+        "profile",
+        "index",
+        "backend_id",
+        "user_lookup",
+        "build_lookup",
+        "drop_form_fields",
+        "domains",
+        "except_domains",
+        "domain_lookup",
+        "geo_properties",
+        "group_lookup",
+        "shared",
+        "subscription_lookup",
+        "fields",
+        "dynamic",
+    ];
     let documented: Vec<_> =
         PAGE.split("## What happens").next().unwrap().lines().filter_map(|line| line.strip_prefix("| `")).collect();
     let documented: Vec<_> = documented.iter().map(|line| line.split('`').next().unwrap()).collect();
