@@ -9,8 +9,10 @@ use crate::template::Template;
 /// A checked configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The cache.
+    /// The cache of documents.
     pub cache: String,
+    /// The cache of generations; the same one unless it has a name of its own.
+    pub generation_cache: String,
     /// The keys under which a document is cached.
     pub keys: Vec<Template>,
     /// The keys of generations, by type of document.
@@ -35,6 +37,7 @@ const BOOKKEEPING: &str = "pillowtop_corehq.pillows";
 #[serde(deny_unknown_fields)]
 struct Raw {
     cache: String,
+    generation_cache: Option<String>,
     #[serde(default)]
     keys: Vec<String>,
     #[serde(default)]
@@ -58,6 +61,12 @@ impl Config {
         if raw.cache.is_empty() {
             problems.push(problem("cache", "must not be empty"));
         }
+        if raw.generation_cache.as_deref() == Some("") {
+            problems.push(problem("generation_cache", "must not be empty"));
+        }
+        if raw.generation_cache.is_some() && raw.generations.is_empty() {
+            problems.push(problem("generation_cache", "is for `generations`, which are not given"));
+        }
         if raw.keys.is_empty() && raw.generations.is_empty() {
             problems.push(problem("keys", "is missing: without `keys` and `generations` nothing would be dropped"));
         }
@@ -74,7 +83,8 @@ impl Config {
         });
         let generations = generations.collect();
         if problems.is_empty() {
-            Ok(Self { cache: raw.cache, keys, generations, skip_ids: raw.skip_ids })
+            let generation_cache = raw.generation_cache.unwrap_or_else(|| raw.cache.clone());
+            Ok(Self { cache: raw.cache, generation_cache, keys, generations, skip_ids: raw.skip_ids })
         } else {
             Err(problems)
         }
@@ -123,6 +133,13 @@ mod tests {
             ],
         );
         check(
+            r#"{"cache": "c", "keys": ["{id}"], "generation_cache": ""}"#,
+            &[
+                ("generation_cache", "must not be empty"),
+                ("generation_cache", "is for `generations`, which are not given"),
+            ],
+        );
+        check(
             r#"{"cache": "c", "keys": ["{id}", "{colour}"], "generations": {"Group": [], "User": ["{"]}}"#,
             &[
                 ("keys[1]", "names {colour}; there are {id}, {type}, {domain} and {source}"),
@@ -134,7 +151,7 @@ mod tests {
             r#"{"cache": "c", "keys": ["{id}"], "key": 1}"#,
             &[(
                 "",
-                "unknown field `key`, expected one of `cache`, `keys`, `generations`, `skip_ids` at line 1 column 38",
+                "unknown field `key`, expected one of `cache`, `generation_cache`, `keys`, `generations`, `skip_ids` at line 1 column 38",
             )],
         );
     }

@@ -24,7 +24,10 @@ impl Processor for CacheInvalidation {
         let config = Config::parse(config.bytes()).map_err(|problems| {
             problems.into_iter().map(|problem| Problem::new(problem.path, problem.message)).collect::<Vec<_>>()
         })?;
-        let description = Description::new().cache(&config.cache);
+        let mut description = Description::new().cache(&config.cache);
+        if config.generation_cache != config.cache {
+            description = description.cache(&config.generation_cache);
+        }
         Ok((Self { config }, description))
     }
 
@@ -41,10 +44,9 @@ impl Processor for CacheInvalidation {
             document_type: change.document_type().or(doc_type.as_deref()),
             domain: change.domain().or(domain.as_deref()),
         };
-        let keys = keys::stale(&self.config, &facts);
-        Ok(match keys {
+        Ok(match keys::stale(&self.config, &facts) {
             Err(reason) => Answer::skip(reason),
-            Ok(keys) => Answer::write(Write::invalidate(&self.config.cache, keys)),
+            Ok(stale) => Answer::writes(stale.into_iter().map(|stale| Write::invalidate(stale.cache, stale.keys))),
         })
     }
 }

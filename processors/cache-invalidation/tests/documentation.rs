@@ -16,6 +16,6 @@ fn the_examples_of_the_page_are_true() {
 
 #[test]
 fn the_page_names_every_key_of_the_configuration() {
-    let keys = ["cache", "keys", "generations", "skip_ids"];
+    let keys = ["cache", "generation_cache", "keys", "generations", "skip_ids"];
     assert_eq!(page::documented_keys(PAGE), keys);
 }
