@@ -103,6 +103,10 @@ async fn the_last_submission_of_a_user_and_app_follows_its_rule_to_the_microseco
             form("f8", "a", "3", "2017-02-05T00:15:00.000001Z"),
             vec![row("a", "2017-02-05T00:15:00.000001Z", "f8", 3), row("b", "2017-02-05T00:05:00.000000Z", "f6", 2)],
         ),
+        (
+            form("f9", "a", "4", "2017-02-05T00:15:00.000002Z"),
+            vec![row("a", "2017-02-05T00:15:00.000002Z", "f9", 4), row("b", "2017-02-05T00:05:00.000000Z", "f6", 2)],
+        ),
     ];
     for (at, (form, expected)) in steps.iter().enumerate() {
         send(&site, std::slice::from_ref(form)).await;
@@ -118,15 +122,15 @@ async fn the_last_submission_of_a_user_and_app_follows_its_rule_to_the_microseco
     }
     // What was held back was not even written anew.
     let touched = site.rows("select json_array(app_id, form_id) from touched order by form_id").await;
-    assert_eq!(touched, [json!(["a", "f7"]), json!(["a", "f8"])]);
+    assert_eq!(touched, ["f7", "f8", "f9"].map(|form| json!(["a", form])));
     // The last one of the user is the latest row.
     let last =
         "select json_array(form_id) from last_submissions where user_id = 'u' order by submission_date desc limit 1";
-    assert_eq!(site.rows(last).await, [json!(["f8"])]);
+    assert_eq!(site.rows(last).await, [json!(["f9"])]);
     let builds = "select json_array(app_id, build_version, build_version_date) from last_builds order by app_id";
     assert_eq!(
         site.rows(builds).await,
-        [json!(["a", 3, "2017-02-05T00:15:00.000001Z"]), json!(["b", 2, "2017-02-05T00:05:00.000000Z"])]
+        [json!(["a", 4, "2017-02-05T00:15:00.000002Z"]), json!(["b", 2, "2017-02-05T00:05:00.000000Z"])]
     );
     let devices = "select json_array(device_id, app_id, event, last_used_day) from user_devices order by app_id";
     assert_eq!(
@@ -244,6 +248,40 @@ config = { profile = "user", index = "users", shared = true }
     of_nobody["form"]["meta"]["userID"] = json!("nobody");
     send(&site, &[of_nobody]).await;
     indexed(json!("2017-02-05T00:20:00.000000Z"), "eve").await;
+}
+
+#[tokio::test]
+async fn groups_stand_in_the_documents_of_their_members() {
+    // Acceptance case 104.
+    let site = Site::embedded();
+    let processor = |config: &str| {
+        format!(
+            "\n[[processors]]\nname = \"search\"\nmodule = \"{{es-indexer}}\"\ngrants = [\"log\"]\n\
+             indices = \"search\"\nconfig = {{ index = \"users\", {config} }}\n"
+        )
+    };
+    site.pillow("users", &(pillows::reads("commcare-user") + &processor("profile = \"user\", shared = true")));
+    site.pillow("members", &(pillows::reads("group") + &processor("profile = \"group-members\"")));
+    let user = json!({"_id": "u", "doc_type": "CommCareUser", "username": "ada@d"});
+    let group = |id: &str, name: &str, users: Value, removed: Value| json!({"_id": id, "doc_type": "Group", "domain": "d", "name": name, "users": users, "removed_users": removed});
+    let check = async |document: Value, ids: Value, names: Value| {
+        send(&site, std::slice::from_ref(&document)).await;
+        let answer = site.search("users", "*").await;
+        assert_eq!(answer["total"], 1, "{answer}");
+        let source = &answer["hits"][0]["source"];
+        assert_eq!((&source["__group_ids"], &source["__group_names"]), (&ids, &names), "{document}");
+    };
+    check(user.clone(), Value::Null, Value::Null).await;
+    check(group("g1", "group1", json!([]), json!([])), Value::Null, Value::Null).await;
+    check(group("g1", "group1", json!(["u"]), json!([])), json!(["g1"]), json!(["group1"])).await;
+    check(group("g1", "group1", json!(["u", "nobody"]), json!([])), json!(["g1"]), json!(["group1"])).await;
+    check(group("g2", "group2", json!(["u"]), json!([])), json!(["g1", "g2"]), json!(["group1", "group2"])).await;
+    // The user changes: what the groups wrote stays.
+    check(user, json!(["g1", "g2"]), json!(["group1", "group2"])).await;
+    check(group("g1", "group1", json!([]), json!(["u"])), json!(["g2"]), json!(["group2"])).await;
+    let mut gone = group("g2", "group2", json!(["u"]), json!([]));
+    gone["doc_type"] = json!("Group-Deleted");
+    check(gone, json!([]), json!([])).await;
 }
 
 /// The shipped manifests, with their modules.

@@ -107,7 +107,8 @@ pub fn transform(case: &Object<'_>, id: &str, time: &str, settings: &Settings) -
         Some(case_json) => properties.extend(case_json.fields().map(|field| dynamic(field, settings))),
         // A case that was not taken apart holds its properties among its own fields.
         None => {
-            properties.extend(case.fields().filter(|(name, _)| is_dynamic(name)).map(|field| dynamic(field, settings)))
+            let own = case.fields().filter(|(name, _)| is_dynamic(name));
+            properties.extend(own.map(|field| dynamic(field, settings)));
         }
     }
     add(&mut out, "case_properties", &format!("[{}]", properties.join(",")));

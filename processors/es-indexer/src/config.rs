@@ -31,6 +31,8 @@ pub enum Profile {
     App,
     /// Groups, as they are.
     Group,
+    /// Groups, as what they say of their members.
+    GroupMembers,
     /// Text messages, as they are.
     Sms,
     /// Anything, as it is.
@@ -50,7 +52,7 @@ pub struct Problem {
 const COMMON: [&str; 2] = ["profile", "index"];
 
 /// Profiles with the keys that they add.
-const PROFILES: [(&str, &[&str]); 9] = [
+const PROFILES: [(&str, &[&str]); 10] = [
     ("form", &["backend_id", "user_lookup", "build_lookup"]),
     ("case", &["backend_id", "user_lookup", "drop_form_fields"]),
     ("case-search", &["domains", "except_domains", "domain_lookup", "geo_properties"]),
@@ -58,6 +60,7 @@ const PROFILES: [(&str, &[&str]); 9] = [
     ("domain", &["subscription_lookup"]),
     ("app", &[]),
     ("group", &[]),
+    ("group-members", &[]),
     ("sms", &[]),
     ("plain", &["fields", "dynamic"]),
 ];
@@ -95,15 +98,17 @@ impl Config {
             Profile::Domain(_) => mapping::DOMAIN.to_owned(),
             Profile::App => mapping::APP.to_owned(),
             Profile::Group => mapping::GROUP.to_owned(),
+            Profile::GroupMembers => mapping::GROUP_MEMBERS.to_owned(),
             Profile::Sms => mapping::SMS.to_owned(),
             Profile::Plain(settings) => mapping::plain(settings),
         }
     }
 
     /// The fields of the index that are written, where it is shared with other processors.
-    pub fn owned_fields(&self) -> Option<&[String]> {
+    pub fn owned_fields(&self) -> Option<Vec<String>> {
         match &self.profile {
-            Profile::User(settings) => settings.owned_fields.as_deref(),
+            Profile::User(settings) => settings.owned_fields.clone(),
+            Profile::GroupMembers => Some(mapping::top_level(mapping::GROUP_MEMBERS)),
             _ => None,
         }
     }
@@ -116,7 +121,7 @@ impl Config {
             Profile::CaseSearch(settings) => (&settings.domain_lookup, &None),
             Profile::User(settings) => (&settings.group_lookup, &None),
             Profile::Domain(settings) => (&settings.subscription_lookup, &None),
-            Profile::App | Profile::Group | Profile::Sms | Profile::Plain(_) => (&None, &None),
+            Profile::App | Profile::Group | Profile::GroupMembers | Profile::Sms | Profile::Plain(_) => (&None, &None),
         };
         let mut lookups: Vec<String> = users.iter().chain(builds).cloned().collect();
         lookups.dedup();
@@ -157,6 +162,7 @@ impl Reader {
             "domain" => Profile::Domain(domain::Settings { subscription_lookup: self.text("subscription_lookup") }),
             "app" => Profile::App,
             "group" => Profile::Group,
+            "group-members" => Profile::GroupMembers,
             "sms" => Profile::Sms,
             _ => Profile::Plain(plain::Settings {
                 fields: self.fields(),
@@ -445,14 +451,14 @@ mod tests {
             r#"{"fields": {}, "colour": 1}"#,
             &[
                 "index: is missing: it must be the name of an index, such as \"cases-20230524\"",
-                "profile: is missing: it must be one of \"form\", \"case\", \"case-search\", \"user\", \"domain\", \"app\", \"group\", \"sms\", \"plain\"",
+                "profile: is missing: it must be one of \"form\", \"case\", \"case-search\", \"user\", \"domain\", \"app\", \"group\", \"group-members\", \"sms\", \"plain\"",
                 "colour: is unknown in every profile",
             ],
         );
         check(
             r#"{"profile": "cases", "index": "c"}"#,
             &[
-                "profile: must be one of \"form\", \"case\", \"case-search\", \"user\", \"domain\", \"app\", \"group\", \"sms\", \"plain\", not \"cases\"",
+                "profile: must be one of \"form\", \"case\", \"case-search\", \"user\", \"domain\", \"app\", \"group\", \"group-members\", \"sms\", \"plain\", not \"cases\"",
             ],
         );
         check("[]", &[": must be an object such as {\"profile\": \"case\", …}, not a list"]);

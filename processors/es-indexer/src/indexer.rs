@@ -1,6 +1,7 @@
 //! What happens to the index when a document changed.
 
 use crate::config::{Config, Profile};
+use crate::group_members::{self, Members};
 use crate::lookups::{Find, Lookups, Want};
 use crate::object::Object;
 use crate::{app, case, case_search, domain, form, user};
@@ -44,6 +45,8 @@ pub enum Action {
     Index(String),
     /// Remove it from the index.
     Delete,
+    /// Edit the documents of a group's members.
+    EditMembers(Members),
     /// Find these first.
     Need(Vec<Want>),
 }
@@ -64,6 +67,11 @@ pub enum Failure {
 /// # Errors
 /// When the change cannot be done.
 pub fn action(config: &Config, change: &Change<'_, '_>) -> Result<Action, Failure> {
+    let is_gone = matches!(change.document, Document::Deleted)
+        || (change.deleted && matches!(change.document, Document::Missing));
+    if is_gone && config.profile == Profile::GroupMembers {
+        return Ok(Action::Skip("a group whose members nobody knows"));
+    }
     let bytes = match change.document {
         Document::Present(bytes) => bytes,
         Document::Deleted => return Ok(Action::Delete),
@@ -75,6 +83,11 @@ pub fn action(config: &Config, change: &Change<'_, '_>) -> Result<Action, Failur
     let json = std::str::from_utf8(bytes).map_err(|error| invalid(&error))?;
     let document = Object::parse(json).map_err(|error| invalid(&error))?;
     let document_is_deleted = document.text("doc_type").is_some_and(|doc_type| is_deleted_type(&doc_type));
+    if config.profile == Profile::GroupMembers && (document_is_deleted || !change.deleted) {
+        let members = group_members::members(&document, change.id, document_is_deleted);
+        let is_empty = members.memberships.is_empty();
+        return Ok(if is_empty { Action::Skip("a group without users") } else { Action::EditMembers(members) });
+    }
     if change.deleted {
         // A deletion that is tried again late must not remove a document that was restored since.
         return Ok(if document_is_deleted { Action::Delete } else { Action::Skip("restored since") });
@@ -103,7 +116,7 @@ pub fn action(config: &Config, change: &Change<'_, '_>) -> Result<Action, Failur
         Profile::User(settings) => user::transform(&document, change.id, settings, &mut lookups),
         Profile::Domain(settings) => domain::transform(&document, settings, &mut lookups),
         Profile::App => app::transform(&document, change.time),
-        Profile::Group | Profile::Sms | Profile::Plain(_) => json.to_owned(),
+        Profile::Group | Profile::GroupMembers | Profile::Sms | Profile::Plain(_) => json.to_owned(),
     };
     let wants = lookups.into_wants();
     Ok(if wants.is_empty() { Action::Index(indexed) } else { Action::Need(wants) })
@@ -121,6 +134,7 @@ fn invalid(error: &dyn std::error::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::group_members::State;
     use crate::lookups::nothing;
 
     fn decide(profile: &str, deleted: bool, document: Document<'_>) -> Result<Action, Failure> {
@@ -216,6 +230,24 @@ mod tests {
         };
         assert!(indexed.starts_with(r#"{"_id":"c","#), "{indexed}");
         assert_eq!(decide(Some("d"), r#"{"doc_type":"CommCareCase-Deleted"}"#), Action::Delete);
+    }
+
+    #[test]
+    fn a_group_edits_its_members_and_a_deleted_one_too() {
+        // Acceptance case 104.
+        let states = |document: &str| match decide("group-members", false, Document::Present(document.as_bytes())) {
+            Ok(Action::EditMembers(members)) => members.memberships.into_iter().map(|one| one.state).collect(),
+            Ok(Action::Skip(_)) => Vec::new(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(states(r#"{"doc_type":"Group","users":["u"]}"#), [State::In]);
+        assert_eq!(states(r#"{"doc_type":"Group","users":[],"removed_users":["u"]}"#), [State::Out]);
+        assert_eq!(states(r#"{"doc_type":"Group-Deleted","users":["u"]}"#), [State::Out]);
+        assert_eq!(states(r#"{"doc_type":"Group"}"#), []);
+        let skipped = Ok(Action::Skip("a group whose members nobody knows"));
+        assert_eq!(decide("group-members", true, Document::Deleted), skipped);
+        assert_eq!(decide("group-members", true, Document::Missing), skipped);
+        assert_eq!(decide("group-members", false, Document::Missing), Err(Failure::DocumentMissing));
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod case;
 pub mod case_search;
 pub mod domain;
 pub mod form;
+pub mod group_members;
 pub mod plain;
 pub mod user;
 

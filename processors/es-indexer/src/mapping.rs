@@ -29,6 +29,9 @@ pub const APP: &str = include_str!("mappings/app.json");
 /// The mapping of the group index.
 pub const GROUP: &str = include_str!("mappings/group.json");
 
+/// What groups write into the user index.
+pub const GROUP_MEMBERS: &str = include_str!("mappings/group_members.json");
+
 /// The mapping of the index of text messages.
 pub const SMS: &str = include_str!("mappings/sms.json");
 
@@ -118,7 +121,7 @@ fn insert(properties: &mut Map<String, Value>, path: &str, kind: FieldKind) {
 mod tests {
     use super::*;
 
-    const ALL: [&str; 8] = [FORM, CASE, CASE_SEARCH, USER, DOMAIN, APP, GROUP, SMS];
+    const ALL: [&str; 9] = [FORM, CASE, CASE_SEARCH, USER, DOMAIN, APP, GROUP, GROUP_MEMBERS, SMS];
 
     fn type_of(mapping: &str, path: &[&str]) -> String {
         let mapping: Value = serde_json::from_str(mapping).unwrap();
@@ -177,6 +180,17 @@ mod tests {
         for mapping in [CASE, FORM, CASE_SEARCH, USER, DOMAIN, APP, SMS] {
             assert_eq!(mapping.matches("\"date\",").count(), mapping.matches(DATE_FORMAT).count());
             assert!(mapping.contains(DATE_FORMAT));
+        }
+    }
+
+    #[test]
+    fn groups_and_users_mean_the_same_by_the_fields_that_both_know() {
+        let of = |mapping: &str, field: &str| {
+            let mapping: Value = serde_json::from_str(mapping).unwrap();
+            mapping["properties"][field].clone()
+        };
+        for field in top_level(GROUP_MEMBERS) {
+            assert_eq!(of(GROUP_MEMBERS, &field), of(USER, &field));
         }
     }
 

@@ -54,7 +54,7 @@ fn groups<'a>(found: &[Object<'a>]) -> (Vec<&'a str>, Vec<&'a str>) {
     for document in found {
         match document.get("groups").and_then(|groups| object::items(groups).ok()) {
             Some(groups) => {
-                groups.into_iter().filter_map(|group| Object::parse(group).ok()).for_each(|group| add(&group))
+                groups.into_iter().filter_map(|group| Object::parse(group).ok()).for_each(|group| add(&group));
             }
             None => add(document),
         }

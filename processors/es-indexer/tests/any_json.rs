@@ -46,7 +46,8 @@ const NAMES: [&str; 34] = [
     "other \"name\"\n",
 ];
 
-const PROFILES: [&str; 9] = ["form", "case", "case-search", "user", "domain", "app", "group", "sms", "plain"];
+const PROFILES: [&str; 10] =
+    ["form", "case", "case-search", "user", "domain", "app", "group", "group-members", "sms", "plain"];
 
 const TEXTS: [&str; 12] = [
     "",
