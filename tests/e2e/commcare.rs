@@ -174,7 +174,7 @@ async fn a_build_has_submissions_from_its_first_form_on_and_a_sync_and_a_form_ar
         "_id": "s1", "doc_type": "SimplifiedSyncLog", "user_id": "u", "domain": "d", "app_id": "a", "build_id": "b1",
         "date": "2017-02-04T10:00:00.000000Z", "device_id": "device-id",
     });
-    send(&site, &[sync.clone()]).await;
+    send(&site, std::slice::from_ref(&sync)).await;
     // 80 and 81: a form of the build; one of an unknown build; one of another domain's build.
     send(&site, &[with_build("f1", "b1", "2017-02-05T00:00:00.000000Z")]).await;
     send(&site, &[with_build("f2", "b2", "2017-02-05T01:00:00.000000Z")]).await;
@@ -193,7 +193,7 @@ async fn a_build_has_submissions_from_its_first_form_on_and_a_sync_and_a_form_ar
 
     let syncs = "select json_array(user_id, app_id, sync_date, build_version) from last_syncs";
     let last_sync = json!(["u", "a", "2017-02-04T10:00:00.000000Z", 7]);
-    assert_eq!(site.rows(syncs).await, [last_sync.clone()]);
+    assert_eq!(site.rows(syncs).await, std::slice::from_ref(&last_sync));
     let mut earlier = sync.clone();
     (earlier["_id"], earlier["date"]) = (json!("s0"), json!("2017-02-03T10:00:00.000000Z"));
     let mut of_nobody = sync;
