@@ -345,17 +345,19 @@ async fn the_shipped_manifests_index_what_changes_and_forget_what_is_deleted() {
         document
     };
     let hard = json!({"_id": "b1", "doc_type": "Application-Deleted", "_deleted": true});
-    send(
-        &site,
-        &[
-            gone(0, "CommCareUser-Deleted"),
-            gone(2, "Group-Deleted"),
-            gone(3, "Domain-DUPLICATE"),
-            hard,
-            gone(7, "CommCareCase-Deleted"),
-        ],
-    )
-    .await;
+    let deletions = [
+        gone(0, "CommCareUser-Deleted"),
+        gone(2, "Group-Deleted"),
+        gone(3, "Domain-DUPLICATE"),
+        hard,
+        gone(7, "CommCareCase-Deleted"),
+    ];
+    site.publish(&lines(&deletions)).await;
+    let summary = site.catch_up().await;
+    let cache = summary["pillows"].as_array().unwrap().iter().find(|pillow| pillow["pillow"] == "cache").unwrap();
+    // The user and the group; it began after everything before.
+    assert_eq!((&cache["status"]["counts"]["read"], &cache["status"]["counts"]["written"]), (&json!(2), &json!(4)));
+    assert!(site.parked().await.is_empty());
     assert_eq!(found("users", "*").await, ["w1"]);
     for index in ["groups", "domains", "case-search"] {
         assert_eq!(found(index, "*").await, [] as [&str; 0], "{index}");
