@@ -29,11 +29,12 @@ pub enum Condition {
     Always,
     /// When the new value of this column is greater.
     Newer(String),
-    /// When the new value of `column` is at least `seconds` later, or is later and a column of `or_differs` differs.
+    /// When the new value of `column` is more than `seconds` later, or is not earlier and a column of `or_differs`
+    /// differs.
     Interval {
         /// A timestamp column.
         column: String,
-        /// The least distance in seconds.
+        /// The distance in seconds that must be exceeded.
         seconds: u32,
         /// Columns whose difference is reason enough.
         or_differs: Vec<String>,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests: helpers outside of test functions are not exempt")]
 
 mod cli;
+mod commcare;
 mod embedded;
 mod kafka;
 mod postgres_host;

@@ -5,7 +5,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// All that any suite needs; one call of Cargo is quicker than one for each.
-const CRATES: [&str; 3] = ["es-indexer", "visit-rows", "hostile"];
+pub(crate) const CRATES: [&str; 5] =
+    ["es-indexer", "visit-rows", "form-metadata-tracker", "cache-invalidation", "hostile"];
 
 /// The module of the workspace's crate `name`.
 pub(crate) fn guest(name: &str) -> PathBuf {

@@ -15,7 +15,7 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
 
 use super::embedded;
-use super::guests::guest;
+use super::guests::{CRATES, guest};
 use super::wait::LIMIT;
 
 /// A folder of its own for each test; the program's defaults find everything in it.
@@ -70,7 +70,7 @@ impl Site {
     /// Declares a pillow; `{es-indexer}` in the text is the path of that processor's module.
     pub(crate) fn pillow(&self, name: &str, text: &str) {
         let mut text = format!("name = \"{name}\"\n{text}");
-        for guest_name in ["es-indexer", "visit-rows", "hostile"] {
+        for guest_name in CRATES {
             let placeholder = format!("{{{guest_name}}}");
             if text.contains(&placeholder) {
                 text = text.replace(&placeholder, guest(guest_name).to_str().unwrap());

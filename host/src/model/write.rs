@@ -113,7 +113,7 @@ pub enum Condition {
     Always,
     /// When the new value of this column is greater.
     Newer(String),
-    /// When the new value of `column` is at least `seconds` later, or is later and one of `or_differs` differs.
+    /// When the new value of `column` is more than `seconds` later, or is not earlier and one of `or_differs` differs.
     Interval {
         /// A timestamp column.
         column: String,

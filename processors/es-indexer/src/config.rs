@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::mapping::{self, FieldKind};
-use crate::{case, form, plain};
+use crate::{case, case_search, domain, form, plain, user};
 
 /// A checked configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +21,20 @@ pub enum Profile {
     Form(form::Settings),
     /// Cases.
     Case(case::Settings),
+    /// Cases, to be found by any of their properties.
+    CaseSearch(case_search::Settings),
+    /// Users.
+    User(user::Settings),
+    /// Domains.
+    Domain(domain::Settings),
+    /// Applications and their builds.
+    App,
+    /// Groups, as they are.
+    Group,
+    /// Groups, as what they say of their members.
+    GroupMembers,
+    /// Text messages, as they are.
+    Sms,
     /// Anything, as it is.
     Plain(plain::Settings),
 }
@@ -38,9 +52,16 @@ pub struct Problem {
 const COMMON: [&str; 2] = ["profile", "index"];
 
 /// Profiles with the keys that they add.
-const PROFILES: [(&str, &[&str]); 3] = [
+const PROFILES: [(&str, &[&str]); 10] = [
     ("form", &["backend_id", "user_lookup", "build_lookup"]),
     ("case", &["backend_id", "user_lookup", "drop_form_fields"]),
+    ("case-search", &["domains", "except_domains", "domain_lookup", "geo_properties"]),
+    ("user", &["group_lookup", "shared"]),
+    ("domain", &["subscription_lookup"]),
+    ("app", &[]),
+    ("group", &[]),
+    ("group-members", &[]),
+    ("sms", &[]),
     ("plain", &["fields", "dynamic"]),
 ];
 
@@ -72,7 +93,23 @@ impl Config {
         match &self.profile {
             Profile::Form(_) => mapping::FORM.to_owned(),
             Profile::Case(_) => mapping::CASE.to_owned(),
+            Profile::CaseSearch(_) => mapping::CASE_SEARCH.to_owned(),
+            Profile::User(_) => mapping::USER.to_owned(),
+            Profile::Domain(_) => mapping::DOMAIN.to_owned(),
+            Profile::App => mapping::APP.to_owned(),
+            Profile::Group => mapping::GROUP.to_owned(),
+            Profile::GroupMembers => mapping::GROUP_MEMBERS.to_owned(),
+            Profile::Sms => mapping::SMS.to_owned(),
             Profile::Plain(settings) => mapping::plain(settings),
+        }
+    }
+
+    /// The fields of the index that are written, where it is shared with other processors.
+    pub fn owned_fields(&self) -> Option<Vec<String>> {
+        match &self.profile {
+            Profile::User(settings) => settings.owned_fields.clone(),
+            Profile::GroupMembers => Some(mapping::top_level(mapping::GROUP_MEMBERS)),
+            _ => None,
         }
     }
 
@@ -81,7 +118,10 @@ impl Config {
         let (users, builds) = match &self.profile {
             Profile::Form(settings) => (&settings.user_lookup, &settings.build_lookup),
             Profile::Case(settings) => (&settings.user_lookup, &None),
-            Profile::Plain(_) => (&None, &None),
+            Profile::CaseSearch(settings) => (&settings.domain_lookup, &None),
+            Profile::User(settings) => (&settings.group_lookup, &None),
+            Profile::Domain(settings) => (&settings.subscription_lookup, &None),
+            Profile::App | Profile::Group | Profile::GroupMembers | Profile::Sms | Profile::Plain(_) => (&None, &None),
         };
         let mut lookups: Vec<String> = users.iter().chain(builds).cloned().collect();
         lookups.dedup();
@@ -113,6 +153,17 @@ impl Reader {
                     false => case::FormFields::Keep,
                 },
             }),
+            "case-search" => Profile::CaseSearch(case_search::Settings {
+                domains: self.domains(),
+                domain_lookup: self.text("domain_lookup"),
+                geo_properties: self.texts("geo_properties").unwrap_or_default(),
+            }),
+            "user" => Profile::User(self.user()),
+            "domain" => Profile::Domain(domain::Settings { subscription_lookup: self.text("subscription_lookup") }),
+            "app" => Profile::App,
+            "group" => Profile::Group,
+            "group-members" => Profile::GroupMembers,
+            "sms" => Profile::Sms,
             _ => Profile::Plain(plain::Settings {
                 fields: self.fields(),
                 unlisted: match self.flag("dynamic") {
@@ -189,6 +240,42 @@ impl Reader {
             Some(other) => {
                 self.problem(key, format!("must be true or false, not {}", kind(&other)));
                 false
+            }
+        }
+    }
+
+    fn texts(&mut self, key: &str) -> Option<Vec<String>> {
+        let value = self.keys.remove(key)?;
+        let texts = value.as_array().and_then(|items| {
+            items.iter().map(|item| item.as_str().filter(|text| !text.is_empty()).map(str::to_owned)).collect()
+        });
+        if texts.is_none() {
+            self.problem(key, "must be a list of texts that are not empty");
+        }
+        texts
+    }
+
+    fn user(&mut self) -> user::Settings {
+        let group_lookup = self.text("group_lookup");
+        let owned_fields = self.flag("shared").then(|| {
+            let mut fields = mapping::top_level(mapping::USER);
+            if group_lookup.is_none() {
+                // Somebody else may say what groups a user is in.
+                fields.retain(|field| !["__group_ids", "__group_names"].contains(&field.as_str()));
+            }
+            fields
+        });
+        user::Settings { group_lookup, owned_fields }
+    }
+
+    fn domains(&mut self) -> case_search::Domains {
+        match (self.texts("domains"), self.texts("except_domains")) {
+            (None, None) => case_search::Domains::All,
+            (Some(domains), None) => case_search::Domains::Only(domains),
+            (None, Some(domains)) => case_search::Domains::Except(domains),
+            (Some(_), Some(_)) => {
+                self.problem("except_domains", "must not be given beside `domains`");
+                case_search::Domains::All
             }
         }
     }
@@ -314,6 +401,34 @@ mod tests {
     }
 
     #[test]
+    fn the_domains_of_case_search_are_listed_in_one_way() {
+        check(
+            r#"{"profile": "case-search", "index": "c", "domains": ["a"], "except_domains": [], "geo_properties": [""]}"#,
+            &[
+                "except_domains: must not be given beside `domains`",
+                "geo_properties: must be a list of texts that are not empty",
+            ],
+        );
+        let config = br#"{"profile": "case-search", "index": "c", "except_domains": ["a"], "domain_lookup": "l"}"#;
+        let config = Config::parse(config).unwrap();
+        assert_eq!(config.lookups(), ["l"]);
+        let except = case_search::Domains::Except(vec!["a".to_owned()]);
+        assert!(matches!(config.profile, Profile::CaseSearch(settings) if settings.domains == except));
+    }
+
+    #[test]
+    fn a_shared_index_of_users_has_owned_fields() {
+        let config =
+            Config::parse(br#"{"profile": "user", "index": "u", "shared": true, "group_lookup": "g"}"#).unwrap();
+        assert_eq!(config.lookups(), ["g"]);
+        let owned = config.owned_fields().unwrap();
+        assert!(owned.contains(&"__group_ids".to_owned()) && owned.contains(&"username".to_owned()), "{owned:?}");
+        let config = Config::parse(br#"{"profile": "user", "index": "u", "shared": true}"#).unwrap();
+        assert!(!config.owned_fields().unwrap().contains(&"__group_ids".to_owned()), "{config:?}");
+        assert_eq!(Config::parse(br#"{"profile": "user", "index": "u"}"#).unwrap().owned_fields(), None);
+    }
+
+    #[test]
     fn fields_are_checked_one_by_one() {
         check(
             r#"{"profile": "plain", "index": "p", "fields": {"a": "keyword", "a.b": "date", "c": "string", ".": "date"}}"#,
@@ -336,13 +451,15 @@ mod tests {
             r#"{"fields": {}, "colour": 1}"#,
             &[
                 "index: is missing: it must be the name of an index, such as \"cases-20230524\"",
-                "profile: is missing: it must be one of \"form\", \"case\", \"plain\"",
+                "profile: is missing: it must be one of \"form\", \"case\", \"case-search\", \"user\", \"domain\", \"app\", \"group\", \"group-members\", \"sms\", \"plain\"",
                 "colour: is unknown in every profile",
             ],
         );
         check(
             r#"{"profile": "cases", "index": "c"}"#,
-            &["profile: must be one of \"form\", \"case\", \"plain\", not \"cases\""],
+            &[
+                "profile: must be one of \"form\", \"case\", \"case-search\", \"user\", \"domain\", \"app\", \"group\", \"group-members\", \"sms\", \"plain\", not \"cases\"",
+            ],
         );
         check("[]", &[": must be an object such as {\"profile\": \"case\", …}, not a list"]);
         check("{", &[": is no JSON: EOF while parsing an object at line 1 column 1"]);

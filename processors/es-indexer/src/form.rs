@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::build;
 use crate::case_block::{self, WalkError};
 use crate::date::is_date;
 use crate::geo;
@@ -97,9 +98,7 @@ fn meta_edits(
     let app_version = app_version.and_then(object::text);
     let commcare_version = app_version.as_deref().and_then(version_text::commcare_version);
     edits.push(("commcare_version", commcare_version.map_or(Edit::NULL, Edit::text)));
-    let build_version = version_of_build(document, settings, lookups)
-        .or_else(|| app_version.as_deref().and_then(version_text::build_version))
-        .or_else(|| version_of_form(document));
+    let build_version = build::version(document, app_version.as_deref(), settings.build_lookup.as_deref(), lookups);
     edits.push((
         "app_build_version",
         build_version.map_or(Edit::NULL, |version| Edit::Set(Cow::Owned(version.to_string()))),
@@ -107,25 +106,6 @@ fn meta_edits(
     let point = meta.text("location").and_then(|location| geo::point(&location));
     edits.push(("geo_point", point.map_or(Edit::NULL, |point| Edit::Set(Cow::Owned(point)))));
     edits
-}
-
-/// The version of the app's build that the form was filled in with, if that is a saved build of the same domain.
-fn version_of_build(document: &Object<'_>, settings: &Settings, lookups: &mut Lookups<'_, '_>) -> Option<i32> {
-    let id = document.text("build_id").filter(|id| !id.is_empty())?;
-    let build = lookups.first(settings.build_lookup.as_deref()?, &id)?;
-    let is_saved_build = !object::is_empty(build.get("copy_of"));
-    if is_saved_build && build.text("domain") == document.text("domain") {
-        version_text::number(build.get("version")?)
-    } else {
-        None
-    }
-}
-
-/// The version that the form itself names; `1` is what forms name that know nothing better.
-fn version_of_form(document: &Object<'_>) -> Option<i32> {
-    let version = document.get("version")?;
-    let digits = object::text(version).unwrap_or(Cow::Borrowed(version));
-    version_text::number(&digits).filter(|_| digits != "1")
 }
 
 #[cfg(test)]

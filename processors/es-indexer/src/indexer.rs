@@ -1,13 +1,18 @@
 //! What happens to the index when a document changed.
 
 use crate::config::{Config, Profile};
+use crate::group_members::{self, Members};
 use crate::lookups::{Find, Lookups, Want};
 use crate::object::Object;
-use crate::{case, form};
+use crate::{app, case, case_search, domain, form, user};
 
 /// A change with its document.
 #[derive(Clone, Copy)]
 pub struct Change<'f, 'a> {
+    /// The id of the document.
+    pub id: &'a str,
+    /// The domain that the change names.
+    pub domain: Option<&'a str>,
     /// Whether the change says that the document is gone.
     pub deleted: bool,
     /// What the store says about it.
@@ -40,6 +45,8 @@ pub enum Action {
     Index(String),
     /// Remove it from the index.
     Delete,
+    /// Edit the documents of a group's members.
+    EditMembers(Members),
     /// Find these first.
     Need(Vec<Want>),
 }
@@ -60,6 +67,11 @@ pub enum Failure {
 /// # Errors
 /// When the change cannot be done.
 pub fn action(config: &Config, change: &Change<'_, '_>) -> Result<Action, Failure> {
+    let is_gone = matches!(change.document, Document::Deleted)
+        || (change.deleted && matches!(change.document, Document::Missing));
+    if is_gone && config.profile == Profile::GroupMembers {
+        return Ok(Action::Skip("a group whose members nobody knows"));
+    }
     let bytes = match change.document {
         Document::Present(bytes) => bytes,
         Document::Deleted => return Ok(Action::Delete),
@@ -71,6 +83,11 @@ pub fn action(config: &Config, change: &Change<'_, '_>) -> Result<Action, Failur
     let json = std::str::from_utf8(bytes).map_err(|error| invalid(&error))?;
     let document = Object::parse(json).map_err(|error| invalid(&error))?;
     let document_is_deleted = document.text("doc_type").is_some_and(|doc_type| is_deleted_type(&doc_type));
+    if config.profile == Profile::GroupMembers && (document_is_deleted || !change.deleted) {
+        let members = group_members::members(&document, change.id, document_is_deleted);
+        let is_empty = members.memberships.is_empty();
+        return Ok(if is_empty { Action::Skip("a group without users") } else { Action::EditMembers(members) });
+    }
     if change.deleted {
         // A deletion that is tried again late must not remove a document that was restored since.
         return Ok(if document_is_deleted { Action::Delete } else { Action::Skip("restored since") });
@@ -84,11 +101,22 @@ pub fn action(config: &Config, change: &Change<'_, '_>) -> Result<Action, Failur
         return Ok(Action::Delete);
     }
     let mut lookups = Lookups::new(change.find);
+    if let Profile::CaseSearch(settings) = &config.profile {
+        let own_domain = document.text("domain");
+        let domain = change.domain.or(own_domain.as_deref());
+        if let Some(reason) = case_search::reason_to_skip(domain, settings, &mut lookups) {
+            return Ok(Action::Skip(reason));
+        }
+    }
     let indexed = match &config.profile {
         Profile::Form(settings) => form::transform(&document, change.time, settings, &mut lookups)
             .map_err(|error| Failure::InvalidInput(error.message()))?,
         Profile::Case(settings) => case::transform(&document, change.time, settings, &mut lookups),
-        Profile::Plain(_) => json.to_owned(),
+        Profile::CaseSearch(settings) => case_search::transform(&document, change.id, change.time, settings),
+        Profile::User(settings) => user::transform(&document, change.id, settings, &mut lookups),
+        Profile::Domain(settings) => domain::transform(&document, settings, &mut lookups),
+        Profile::App => app::transform(&document, change.time),
+        Profile::Group | Profile::GroupMembers | Profile::Sms | Profile::Plain(_) => json.to_owned(),
     };
     let wants = lookups.into_wants();
     Ok(if wants.is_empty() { Action::Index(indexed) } else { Action::Need(wants) })
@@ -106,12 +134,13 @@ fn invalid(error: &dyn std::error::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::group_members::State;
     use crate::lookups::nothing;
 
     fn decide(profile: &str, deleted: bool, document: Document<'_>) -> Result<Action, Failure> {
         let config = format!(r#"{{"profile": "{profile}", "index": "i"}}"#);
         let config = Config::parse(config.as_bytes()).unwrap();
-        action(&config, &Change { deleted, document, time: "T", find: &nothing })
+        action(&config, &Change { id: "c", domain: None, deleted, document, time: "T", find: &nothing })
     }
 
     fn check(profile: &str, deleted: bool, document: &str, expected: &Result<Action, Failure>) {
@@ -152,6 +181,73 @@ mod tests {
         check("plain", false, document, &Ok(Action::Index(document.to_owned())));
         check("plain", false, r#"{"doc_type":"Group-Deleted"}"#, &Ok(Action::Delete));
         check("plain", false, r#"{"doc_type":"Domain-DUPLICATE"}"#, &Ok(Action::Delete));
+    }
+
+    #[test]
+    fn users_domains_groups_and_applications_are_indexed_and_gone_when_they_are_deleted() {
+        // Acceptance cases 99 to 102.
+        for (profile, kept, gone) in [
+            ("app", "Application", "Application-Deleted"),
+            ("domain", "Domain", "Domain-DUPLICATE"),
+            ("user", "CommCareUser", "CommCareUser-Deleted"),
+            ("user", "WebUser", "WebUser-Deleted"),
+            ("group", "Group", "Group-Deleted"),
+        ] {
+            let document = |doc_type: &str| format!(r#"{{"_id":"c","doc_type":"{doc_type}","name":"n"}}"#);
+            let Ok(Action::Index(indexed)) = decide(profile, false, Document::Present(document(kept).as_bytes()))
+            else {
+                panic!("{kept} was not indexed")
+            };
+            let beginning = format!(r#"{{"_id":"c","doc_type":"{kept}","name":"n""#);
+            assert!(indexed.starts_with(&beginning), "{indexed}");
+            check(profile, false, &document(gone), &Ok(Action::Delete));
+            assert_eq!(decide(profile, true, Document::Deleted), Ok(Action::Delete));
+        }
+    }
+
+    #[test]
+    fn groups_and_text_messages_are_indexed_to_the_byte() {
+        // Acceptance cases 102 and 105.
+        for profile in ["group", "sms"] {
+            let document = r#"{ "users": ["u1"], "doc_type": "x", "n": 1.10 }"#;
+            check(profile, false, document, &Ok(Action::Index(document.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_case_is_searched_for_only_where_its_domain_needs_it() {
+        // Acceptance case 98.
+        let decide = |domain: Option<&str>, document: &str| {
+            let config = Config::parse(br#"{"profile": "case-search", "index": "i", "domains": ["d"]}"#).unwrap();
+            let document = Document::Present(document.as_bytes());
+            action(&config, &Change { id: "c", domain, deleted: false, document, time: "T", find: &nothing }).unwrap()
+        };
+        let skipped = Action::Skip("a domain without case search");
+        assert_eq!(decide(Some("e"), r#"{"doc_type":"CommCareCase","domain":"d"}"#), skipped);
+        assert_eq!(decide(None, r#"{"doc_type":"CommCareCase","domain":"e"}"#), skipped);
+        let Action::Index(indexed) = decide(None, r#"{"doc_type":"CommCareCase","domain":"d","name":"n"}"#) else {
+            panic!("not indexed")
+        };
+        assert!(indexed.starts_with(r#"{"_id":"c","#), "{indexed}");
+        assert_eq!(decide(Some("d"), r#"{"doc_type":"CommCareCase-Deleted"}"#), Action::Delete);
+    }
+
+    #[test]
+    fn a_group_edits_its_members_and_a_deleted_one_too() {
+        // Acceptance case 104.
+        let states = |document: &str| match decide("group-members", false, Document::Present(document.as_bytes())) {
+            Ok(Action::EditMembers(members)) => members.memberships.into_iter().map(|one| one.state).collect(),
+            Ok(Action::Skip(_)) => Vec::new(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(states(r#"{"doc_type":"Group","users":["u"]}"#), [State::In]);
+        assert_eq!(states(r#"{"doc_type":"Group","users":[],"removed_users":["u"]}"#), [State::Out]);
+        assert_eq!(states(r#"{"doc_type":"Group-Deleted","users":["u"]}"#), [State::Out]);
+        assert_eq!(states(r#"{"doc_type":"Group"}"#), []);
+        let skipped = Ok(Action::Skip("a group whose members nobody knows"));
+        assert_eq!(decide("group-members", true, Document::Deleted), skipped);
+        assert_eq!(decide("group-members", true, Document::Missing), skipped);
+        assert_eq!(decide("group-members", false, Document::Missing), Err(Failure::DocumentMissing));
     }
 
     #[test]

@@ -14,6 +14,27 @@ pub const CASE: &str = include_str!("mappings/case.json");
 /// The mapping of the form index.
 pub const FORM: &str = include_str!("mappings/form.json");
 
+/// The mapping of the index in which cases are searched by any property.
+pub const CASE_SEARCH: &str = include_str!("mappings/case_search.json");
+
+/// The mapping of the user index.
+pub const USER: &str = include_str!("mappings/user.json");
+
+/// The mapping of the domain index.
+pub const DOMAIN: &str = include_str!("mappings/domain.json");
+
+/// The mapping of the index of applications.
+pub const APP: &str = include_str!("mappings/app.json");
+
+/// The mapping of the group index.
+pub const GROUP: &str = include_str!("mappings/group.json");
+
+/// What groups write into the user index.
+pub const GROUP_MEMBERS: &str = include_str!("mappings/group_members.json");
+
+/// The mapping of the index of text messages.
+pub const SMS: &str = include_str!("mappings/sms.json");
+
 /// The formats of dates in documents: the ISO 8601 of phones and servers, also with a space for the `T`.
 const DATE_FORMAT: &str = "strict_date_optional_time||yyyy-MM-dd HH:mm:ss||yyyy-MM-dd HH:mm:ss.SSSSSS";
 
@@ -76,6 +97,12 @@ pub fn plain(settings: &Settings) -> String {
     json!({"dynamic": dynamic, "date_detection": false, "properties": properties}).to_string()
 }
 
+/// The names of a mapping's fields, without those inside of objects.
+pub fn top_level(mapping: &str) -> Vec<String> {
+    let mapping: Value = serde_json::from_str(mapping).unwrap_or_default();
+    mapping["properties"].as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default()
+}
+
 fn insert(properties: &mut Map<String, Value>, path: &str, kind: FieldKind) {
     match path.split_once('.') {
         None => {
@@ -93,6 +120,8 @@ fn insert(properties: &mut Map<String, Value>, path: &str, kind: FieldKind) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ALL: [&str; 9] = [FORM, CASE, CASE_SEARCH, USER, DOMAIN, APP, GROUP, GROUP_MEMBERS, SMS];
 
     fn type_of(mapping: &str, path: &[&str]) -> String {
         let mapping: Value = serde_json::from_str(mapping).unwrap();
@@ -119,14 +148,28 @@ mod tests {
             (FORM, &["form", "meta", "app_build_version"], "integer"),
             (FORM, &["form", "case", "@date_modified"], "date"),
             (FORM, &["form", "case", "update"], "object"),
+            (CASE_SEARCH, &["case_properties"], "nested"),
+            (CASE_SEARCH, &["case_properties", "key"], "keyword"),
+            (CASE_SEARCH, &["case_properties", "value"], "text"),
+            (CASE_SEARCH, &["case_properties", "geopoint_value"], "geo_point"),
+            (CASE_SEARCH, &["indices"], "nested"),
+            (CASE_SEARCH, &["@indexed_on"], "date"),
+            (USER, &["base_username"], "text"),
+            (USER, &["__group_ids"], "keyword"),
+            (USER, &["user_data_es", "key"], "keyword"),
+            (DOMAIN, &["subscription"], "keyword"),
+            (DOMAIN, &["deployment", "countries"], "keyword"),
+            (APP, &["@indexed_on"], "date"),
+            (GROUP, &["removed_users"], "keyword"),
+            (SMS, &["date"], "date"),
         ] {
             assert_eq!(type_of(mapping, path), expected, "{path:?}");
         }
     }
 
     #[test]
-    fn unlisted_fields_of_forms_and_cases_are_not_searched() {
-        for mapping in [CASE, FORM] {
+    fn unlisted_fields_are_not_searched() {
+        for mapping in ALL {
             let mapping: Value = serde_json::from_str(mapping).unwrap();
             assert_eq!((&mapping["dynamic"], &mapping["date_detection"]), (&json!(false), &json!(false)));
         }
@@ -134,9 +177,20 @@ mod tests {
 
     #[test]
     fn dates_have_one_format_everywhere() {
-        for mapping in [CASE, FORM] {
+        for mapping in [CASE, FORM, CASE_SEARCH, USER, DOMAIN, APP, SMS] {
             assert_eq!(mapping.matches("\"date\",").count(), mapping.matches(DATE_FORMAT).count());
             assert!(mapping.contains(DATE_FORMAT));
+        }
+    }
+
+    #[test]
+    fn groups_and_users_mean_the_same_by_the_fields_that_both_know() {
+        let of = |mapping: &str, field: &str| {
+            let mapping: Value = serde_json::from_str(mapping).unwrap();
+            mapping["properties"][field].clone()
+        };
+        for field in top_level(GROUP_MEMBERS) {
+            assert_eq!(of(GROUP_MEMBERS, &field), of(USER, &field));
         }
     }
 

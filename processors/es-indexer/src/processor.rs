@@ -2,7 +2,10 @@
 
 use pillowtop_sdk::{Absence, Answer, Batch, Change, Description, Error, Index, Problem, Processor, Write};
 
+use serde_json::{Map, Value};
+
 use crate::config::Config;
+use crate::group_members::{self, Members, Membership, State};
 use crate::indexer::{self, Action, Document, Failure};
 
 /// Keeps one index up to date.
@@ -16,7 +19,10 @@ impl Processor for EsIndexer {
         let config = Config::parse(config.bytes()).map_err(|problems| {
             problems.into_iter().map(|problem| Problem::new(problem.path, problem.message)).collect::<Vec<_>>()
         })?;
-        let index = Index::new(&config.index, config.mapping().as_bytes());
+        let mut index = Index::new(&config.index, config.mapping().as_bytes());
+        if let Some(fields) = config.owned_fields() {
+            index = index.owned_fields(fields);
+        }
         let description = config.lookups().into_iter().fold(Description::new().index(index), Description::lookup);
         Ok((Self { config }, description))
     }
@@ -29,15 +35,41 @@ impl Processor for EsIndexer {
             Err(Absence::Stale) => Document::Stale,
         };
         let find = |lookup: &str, key: &str| change.found(lookup, key);
-        let change = indexer::Change { deleted: change.is_deleted(), document, time: batch.time(), find: &find };
+        let change = indexer::Change {
+            id: change.id(),
+            domain: change.domain(),
+            deleted: change.is_deleted(),
+            document,
+            time: batch.time(),
+            find: &find,
+        };
         let index = self.config.index.as_str();
         Ok(match indexer::action(&self.config, &change)? {
             Action::Skip(reason) => Answer::skip(reason),
             Action::Index(document) => Answer::write(Write::index_json(index, document.into_bytes())),
+            Action::EditMembers(members) => Answer::writes(edits(index, &members)?),
             Action::Delete => Answer::write(Write::delete(index)),
             Action::Need(wants) => Answer::need(wants.into_iter().map(|want| (want.lookup, want.key))),
         })
     }
+}
+
+/// One merge for each member: nothing but the two lists is touched, and only of users that the index has.
+fn edits(index: &str, members: &Members) -> Result<Vec<Write>, Error> {
+    let mut writes = Vec::with_capacity(members.memberships.len());
+    for Membership { user_id, state } in &members.memberships {
+        let mut merge = Write::merge(index, &Map::<String, Value>::new())?.id(user_id);
+        for (list, value) in [(group_members::IDS, &members.group_id), (group_members::NAMES, &members.group_name)] {
+            let value = [value];
+            let (add, remove): (&[_], &[_]) = match state {
+                State::In => (&value, &[]),
+                State::Out => (&[], &value),
+            };
+            merge = merge.edit_list(&[list], add, remove)?;
+        }
+        writes.push(merge.into());
+    }
+    Ok(writes)
 }
 
 impl From<Failure> for Error {

@@ -9,7 +9,15 @@ use proptest::prelude::*;
 use serde_json::{Map, Value};
 
 /// Names that the transforms look at, so that odd values stand where they hurt.
-const NAMES: [&str; 26] = [
+const NAMES: [&str; 34] = [
+    "deployment",
+    "countries",
+    "username",
+    "user_data",
+    "case_json",
+    "closed",
+    "external_id",
+    "_id",
     "doc_type",
     "domain",
     "xmlns",
@@ -37,6 +45,9 @@ const NAMES: [&str; 26] = [
     "copy_of",
     "other \"name\"\n",
 ];
+
+const PROFILES: [&str; 10] =
+    ["form", "case", "case-search", "user", "domain", "app", "group", "group-members", "sms", "plain"];
 
 const TEXTS: [&str; 12] = [
     "",
@@ -91,7 +102,14 @@ fn document() -> impl Strategy<Value = Value> {
 fn decide(profile: &str, document: &[u8]) -> Option<Action> {
     let config = format!(r#"{{"profile": "{profile}", "index": "i"}}"#);
     let config = Config::parse(config.as_bytes()).unwrap();
-    let change = Change { deleted: false, document: Document::Present(document), time: "T", find: &nothing };
+    let change = Change {
+        id: "c",
+        domain: None,
+        deleted: false,
+        document: Document::Present(document),
+        time: "T",
+        find: &nothing,
+    };
     action(&config, &change).ok()
 }
 
@@ -137,8 +155,24 @@ proptest! {
     }
 
     #[test]
+    fn documents_of_any_shape_keep_their_fields(document in document()) {
+        let text = document.to_string();
+        for profile in ["user", "domain", "app", "group", "sms"] {
+            if let Some(Action::Index(indexed)) = decide(profile, text.as_bytes()) {
+                let indexed = fields(&indexed);
+                for (name, value) in fields(&text) {
+                    prop_assert!(indexed[&name] == value || name == "deployment", "{} of {} in {}", name, text, profile);
+                }
+            }
+        }
+        if let Some(Action::Index(indexed)) = decide("case-search", text.as_bytes()) {
+            prop_assert!(fields(&indexed)["case_properties"].as_array().is_some_and(|list| list.len() >= 10));
+        }
+    }
+
+    #[test]
     fn bytes_that_are_no_json_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-        for profile in ["form", "case", "plain"] {
+        for profile in PROFILES {
             if let Some(Action::Index(indexed)) = decide(profile, &bytes) {
                 fields(&indexed);
             }
@@ -157,7 +191,7 @@ fn nesting_of_any_depth_is_answered() {
         for (open, close) in [("[", "]"), (r#"{"case":"#, "}"), (r#"{"x":"#, "}")] {
             let closing = "}".repeat(around.matches('{').count());
             let text = format!("{around}{}{}{}{closing}", open.repeat(50_000), "1", close.repeat(50_000));
-            for profile in ["form", "case", "plain"] {
+            for profile in PROFILES {
                 decide(profile, text.as_bytes());
             }
         }

@@ -34,7 +34,14 @@ fn real_forms_are_indexed() {
 
 fn check(config: &Config, name: &str, document: &Value) {
     let text = document.to_string();
-    let change = Change { deleted: false, document: Document::Present(text.as_bytes()), time: "T", find: &nothing };
+    let change = Change {
+        id: "c",
+        domain: None,
+        deleted: false,
+        document: Document::Present(text.as_bytes()),
+        time: "T",
+        find: &nothing,
+    };
     let Ok(Action::Index(indexed)) = action(config, &change) else { panic!("{name} was not indexed") };
     let mut indexed: Value = serde_json::from_str(&indexed).unwrap();
     assert_eq!(indexed["user_type"], "unknown", "{name}");

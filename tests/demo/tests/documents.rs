@@ -111,7 +111,8 @@ fn the_indexer_takes_every_document() {
     let (mut points, mut versions, mut with_cases) = (0, BTreeSet::new(), 0);
     for line in generated(3_000, 1).lines() {
         let config = if line.contains(r#""doc_type":"CommCareCase"#) { &cases } else { &forms };
-        let change = Change { deleted: false, document: Document::Present(line.as_bytes()), time: "T", find: &nothing };
+        let document = Document::Present(line.as_bytes());
+        let change = Change { id: "d", domain: None, deleted: false, document, time: "T", find: &nothing };
         let indexed = match action(config, &change) {
             Ok(Action::Index(indexed)) => indexed,
             Ok(Action::Delete) => {

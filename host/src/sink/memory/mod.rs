@@ -305,8 +305,8 @@ mod tests {
             (T1, T0, Condition::Always, T0),
             (T1, T0, newer(), T1),
             (T0, T1, newer(), T1),
-            (T0, T1, interval(600), T1),
-            (T0, T1, interval(601), T0),
+            (T0, T1, interval(599), T1),
+            (T0, T1, interval(600), T0),
         ] {
             let writes = [upsert(1, first, Condition::Always), upsert(2, second, when.clone())];
             check_rows(&writes, &[row("a", 1, expected)]).await;

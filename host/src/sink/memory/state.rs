@@ -225,7 +225,7 @@ impl Rows {
                 let Some((stored, new)) = pair(column) else { return false };
                 let Some(distance) = seconds_between(stored, new) else { return is_greater(new, stored) };
                 let differs = or_differs.iter().any(|column| pair(column).is_some_and(|(stored, new)| stored != new));
-                distance >= f64::from(*seconds) || (distance > 0.0 && differs)
+                distance > f64::from(*seconds) || (distance >= 0.0 && differs)
             }
         }
     }

@@ -210,9 +210,9 @@ fn on_conflict(dialect: Dialect, table: &Table, when: &Condition) -> Result<Stri
             let (stored, new) = (stored(column)?, new(column)?);
             let least = u64::from(*seconds) * 1_000_000;
             let distance = format!("{} - {}", dialect.microseconds(&new), dialect.microseconds(&stored));
-            let mut reasons = vec![format!("{stored} is null"), format!("{distance} >= {least}")];
+            let mut reasons = vec![format!("{stored} is null"), format!("{distance} > {least}")];
             if !differs.is_empty() {
-                reasons.push(format!("({new} > {stored} and ({}))", differs.join(" or ")));
+                reasons.push(format!("({new} >= {stored} and ({}))", differs.join(" or ")));
             }
             Ok(format!("{update} where {new} is not null and ({})", reasons.join(" or ")))
         }

@@ -259,6 +259,7 @@ const TEN_EARLIER: Option<&str> = Some("2026-02-03T09:59:59.999999Z");
 const TEN_AND_A_BIT: Option<&str> = Some("2026-02-03T10:00:00.000001Z");
 const ALMOST_ELEVEN: Option<&str> = Some("2026-02-03T10:59:59.999999Z");
 const ELEVEN: Option<&str> = Some("2026-02-03T12:00:00+01:00");
+const AFTER_ELEVEN: Option<&str> = Some("2026-02-03T11:00:00.000001Z");
 
 async fn an_upsert_always_overwrites(kind: Kind) {
     check_upserts(
@@ -295,10 +296,17 @@ async fn an_interval_holds_back_what_comes_too_soon_unless_a_column_differs(kind
     };
     let ten = "a 1 2026-02-03T10:00:00.000000Z x";
     check_upserts(kind, interval(&[]), &[(TEN, Some("x")), (ALMOST_ELEVEN, Some("y"))], ten).await;
-    check_upserts(kind, interval(&[]), &[(TEN, Some("x")), (ELEVEN, Some("x"))], "a 1 2026-02-03T11:00:00.000000Z x")
-        .await;
+    check_upserts(kind, interval(&[]), &[(TEN, Some("x")), (ELEVEN, Some("x"))], ten).await;
+    let after_eleven = "a 1 2026-02-03T11:00:00.000001Z x";
+    check_upserts(kind, interval(&[]), &[(TEN, Some("x")), (AFTER_ELEVEN, Some("x"))], after_eleven).await;
     check_upserts(kind, interval(&["note"]), &[(TEN, Some("x")), (ALMOST_ELEVEN, Some("x"))], ten).await;
-    check_upserts(kind, interval(&["note"]), &[(TEN, Some("x")), (TEN, Some("y"))], ten).await;
+    check_upserts(
+        kind,
+        interval(&["note"]),
+        &[(TEN, Some("x")), (TEN, Some("y"))],
+        "a 1 2026-02-03T10:00:00.000000Z y",
+    )
+    .await;
     check_upserts(kind, interval(&["note"]), &[(TEN, Some("x")), (TEN_EARLIER, Some("y"))], ten).await;
     check_upserts(kind, interval(&["note"]), &[(TEN, Some("x")), (None, Some("y"))], ten).await;
     let bit = "a 1 2026-02-03T10:00:00.000001Z";
@@ -374,12 +382,12 @@ fn overwrites(stored: &(Option<i64>, Option<String>), new: &(Option<i64>, Option
         (None, Some(_)) => return true,
         (Some(stored), Some(new)) => new - stored,
     };
-    let far = distance >= i64::from(INTERVAL_SECONDS) * 1_000_000;
+    let far = distance > i64::from(INTERVAL_SECONDS) * 1_000_000;
     match when {
         When::Always => true,
         When::Newer => distance > 0,
         When::Interval => far,
-        When::IntervalOrNote => far || (distance > 0 && stored.1 != new.1),
+        When::IntervalOrNote => far || (distance >= 0 && stored.1 != new.1),
     }
 }
 

@@ -28,9 +28,17 @@ impl<'f, 'a> Lookups<'f, 'a> {
 
     /// The first document found; none when there is no such document, it cannot be read, or it was not asked for yet.
     pub fn first(&mut self, lookup: &str, key: &str) -> Option<Object<'a>> {
+        read(self.found(lookup, key)?.first()?)
+    }
+
+    /// All documents found, but for those that cannot be read; none also when it was not asked for yet.
+    pub fn all(&mut self, lookup: &str, key: &str) -> Vec<Object<'a>> {
+        self.found(lookup, key).unwrap_or_default().iter().filter_map(|document| read(document)).collect()
+    }
+
+    fn found(&mut self, lookup: &str, key: &str) -> Option<&'a [Vec<u8>]> {
         if let Some(documents) = (self.find)(lookup, key) {
-            let document = std::str::from_utf8(documents.first()?).ok()?;
-            return Object::parse(document).ok();
+            return Some(documents);
         }
         let want = Want { lookup: lookup.to_owned(), key: key.to_owned() };
         if !self.wants.contains(&want) {
@@ -39,10 +47,19 @@ impl<'f, 'a> Lookups<'f, 'a> {
         None
     }
 
+    /// Whether something must be found first.
+    pub fn are_wanting(&self) -> bool {
+        !self.wants.is_empty()
+    }
+
     /// What must be found first.
     pub fn into_wants(self) -> Vec<Want> {
         self.wants
     }
+}
+
+fn read(document: &[u8]) -> Option<Object<'_>> {
+    Object::parse(std::str::from_utf8(document).ok()?).ok()
 }
 
 /// Finds nothing, because nothing was asked for yet.
