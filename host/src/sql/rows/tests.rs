@@ -475,6 +475,85 @@ async fn an_index_that_a_table_needs_is_used_to_remove_rows(kind: Kind) {
     }
 }
 
+async fn texts_are_newer_by_their_bytes_whatever_the_database_makes_of_them(kind: Kind) {
+    let sorted_otherwise = match kind {
+        Kind::Sqlite => "",
+        Kind::Postgres => "alter table visits alter column note type text collate \"und-x-icu\"",
+    };
+    let bench = Bench::new(kind, &["n"], sorted_otherwise).await;
+    let upsert = |note| bench.upsert("a", 1, None, Some(note), Condition::Newer("note".into()));
+    // In one call, and against what is stored.
+    bench.apply(&[upsert("a"), upsert("B")]).await;
+    assert_eq!(bench.rows().await, ["a 1 a"]);
+    bench.apply(&[upsert("B")]).await;
+    bench.apply(&[upsert("b")]).await;
+    assert_eq!(bench.rows().await, ["a 1 b"]);
+}
+
+async fn a_wide_table_takes_thousands_of_rows(kind: Kind) {
+    let scratch = Scratch::new(kind).await;
+    let wide = |at| Column { name: format!("c{at}"), kind: ColumnKind::Integer, nullable: at > 0 };
+    let columns = (0..300).map(wide).collect();
+    let table = Table { columns, key: vec!["c0".into()], document_column: None, ..table(&[]) };
+    schema::prepare(&scratch.database, std::slice::from_ref(&table)).await.unwrap();
+    let table = Arc::new(table);
+    let write = |n: i64| RowWrite {
+        processor: ProcessorName::new("rows"),
+        document: DocumentKey::new("source", format!("{n}")),
+        table: Arc::clone(&table),
+        op: RowOp::Upsert { row: (0..300).map(|at| Value::Integer(n + at)).collect(), when: Condition::Always },
+    };
+    let writes: Vec<RowWrite> = (0..1200).map(write).collect();
+    let mut transaction = scratch.database.begin().await.unwrap();
+    let applied = apply(&mut transaction.connection(), &writes).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(applied, Applied { rows: 1200, refused: vec![] });
+    assert_eq!(scratch.texts("select cast(sum(c299) as text) from visits").await, ["1078200"]);
+}
+
+#[tokio::test]
+async fn keys_that_only_the_database_holds_for_equal_are_one_row() {
+    let scratch = Scratch::new(Kind::Postgres).await;
+    let column = |name: &str, kind| Column { name: name.into(), kind, nullable: false };
+    let columns = vec![column("key", ColumnKind::Decimal), column("n", ColumnKind::Integer)];
+    let table = Table { columns, key: vec!["key".into()], document_column: None, ..table(&[]) };
+    schema::prepare(&scratch.database, std::slice::from_ref(&table)).await.unwrap();
+    let table = Arc::new(table);
+    let write = |(text, n): &(&str, i64)| RowWrite {
+        processor: ProcessorName::new("rows"),
+        document: DocumentKey::new("source", format!("{n}")),
+        table: Arc::clone(&table),
+        op: RowOp::Upsert {
+            row: vec![Value::Decimal((*text).to_owned()), Value::Integer(*n)],
+            when: Condition::Always,
+        },
+    };
+    let writes: Vec<RowWrite> = [("1.0", 1), ("2", 2), ("1.00", 3), ("3", 4)].iter().map(write).collect();
+    let mut transaction = scratch.database.begin().await.unwrap();
+    let applied = apply(&mut transaction.connection(), &writes).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(applied.refused, []);
+    let rows = scratch.texts("select trim_scale(key) || ' ' || n from visits order by visits.key").await;
+    assert_eq!(rows, ["1 3", "2 2", "3 4"]);
+}
+
+#[tokio::test]
+async fn hosts_that_upsert_the_same_keys_in_any_order_do_not_wait_in_a_circle() {
+    let bench = Bench::new(Kind::Postgres, &["n"], "").await;
+    let host = async |host: usize| {
+        for round in 0..10 {
+            // A step that is prime to 101 visits every key, in another order for each host and round.
+            let step = 1 + host * 10 + round;
+            let key = |at: usize| i64::try_from(at * step % 101).unwrap();
+            let writes: Vec<RowWrite> =
+                (0..101).map(|at| bench.upsert("a", key(at), None, None, Condition::Always)).collect();
+            assert_eq!(bench.apply(&writes).await.refused, []);
+        }
+    };
+    futures_util::future::join_all((0..4).map(host)).await;
+    assert_eq!(bench.rows().await.len(), 101);
+}
+
 #[test]
 fn many_at_once_do_what_they_would_do_one_after_the_other_in_sqlite() {
     check_many_at_once(Kind::Sqlite);
@@ -500,4 +579,6 @@ both! {
     an_interval_holds_back_what_comes_too_soon_unless_a_column_differs
     thousands_of_rows_take_a_fraction_of_a_second
     an_index_that_a_table_needs_is_used_to_remove_rows
+    texts_are_newer_by_their_bytes_whatever_the_database_makes_of_them
+    a_wide_table_takes_thousands_of_rows
 }
