@@ -158,6 +158,15 @@ fn is_postgres(url: &str) -> bool {
     ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme))
 }
 
+/// What an address says, and what it leaves open. Its error does not repeat a password.
+fn postgres_options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
+    let options = PgConnectOptions::from_str(url)?.disable_statement_logging();
+    Ok(match options.get_application_name() {
+        Some(_) => options,
+        None => options.application_name("pillowtop"),
+    })
+}
+
 /// Where a server's database is, for messages: no user and no password.
 fn place_of(options: &PgConnectOptions) -> String {
     let database = options.get_database().unwrap_or_else(|| options.get_username());
@@ -181,15 +190,10 @@ impl Postgres {
     /// When the address is not understood, or the server does not let us in.
     pub async fn open(url: &str) -> Result<Self, Outage> {
         // The address may hold a password, so no message repeats it.
-        let options = PgConnectOptions::from_str(url)
+        let options = postgres_options(url)
             .map_err(|error| Outage::new("could not read the address of a PostgreSQL database", error))?
-            .disable_statement_logging()
             // A few for each table that rows are written to, so that many tables stay prepared.
             .statement_cache_capacity(PREPARED_STATEMENTS);
-        let options = match options.get_application_name() {
-            Some(_) => options,
-            None => options.application_name("pillowtop"),
-        };
         let place: Arc<str> = Arc::from(place_of(&options));
         let pool = PgPoolOptions::new()
             .max_connections(POSTGRES_CONNECTIONS)

@@ -19,7 +19,7 @@ use crate::model::{DocumentKey, Outage, RetryHelps, RowOp, RowWrite};
 /// What was written and what was not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// Rows written or removed.
+    /// Rows written or removed, as the database counts them.
     pub rows: u64,
     /// Writes that were refused, in order, at most one for each document and table.
     pub refused: Vec<Refused>,
@@ -133,34 +133,33 @@ async fn apply_table(
     savepoint.release(TABLE).await
 }
 
-/// Halves of what was refused, each under its own savepoint, until a refused write is alone. When a document is refused
-/// that had written before, all starts again without it, since a document is refused whole; each round refuses at least
-/// one more.
+/// Halves of what was refused, each under its own savepoint, until a refused write is alone. When its document has other
+/// writes, all starts again without it, since a document is refused whole; each round refuses at least one more.
 async fn apply_by_halves(
     savepoint: &mut Savepoint<'_, '_>,
     mut work: Vec<Work<'_>>,
     applied: &mut Applied,
 ) -> Result<(), Outage> {
     let mut refused: HashMap<&DocumentKey, (usize, Rejection)> = HashMap::new();
+    let mut writes: HashMap<&DocumentKey, usize> = HashMap::with_capacity(work.len());
+    for one in &work {
+        *writes.entry(&one.write.document).or_default() += 1;
+    }
     loop {
         let mut rows = 0;
-        let mut wrote: HashSet<&DocumentKey> = HashSet::new();
         let mut again = false;
         // The next one is the last.
         let mut parts: Vec<&[Work<'_>]> = vec![&work];
         while let Some(part) = parts.pop() {
             savepoint.set(PART).await?;
             match savepoint.apply(part).await? {
-                Ok(count) => {
-                    rows += count;
-                    wrote.extend(part.iter().map(|one| &one.write.document));
-                }
+                Ok(count) => rows += count,
                 Err(rejection) => {
                     savepoint.roll_back(PART).await?;
                     match part {
                         [one] => {
                             let document = &one.write.document;
-                            again |= wrote.contains(document);
+                            again |= writes[document] > 1;
                             refused.entry(document).or_insert((one.at, rejection));
                         }
                         more => {

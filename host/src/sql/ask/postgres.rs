@@ -1,10 +1,8 @@
 //! The question to PostgreSQL, in a transaction that may only read.
 
-use std::str::FromStr as _;
-
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
-use sqlx::postgres::{PgConnectOptions, PgRow};
+use sqlx::postgres::PgRow;
 use sqlx::{
     AssertSqlSafe, Column as _, ConnectOptions as _, Executor as _, PgConnection, Row as _, SqlSafeStr as _,
     TypeInfo as _, ValueRef as _,
@@ -12,7 +10,7 @@ use sqlx::{
 
 use super::{Answer, AskError};
 use crate::model::{Value, timestamp_text};
-use crate::sql::place_of;
+use crate::sql::{place_of, postgres_options};
 
 /// Values come as texts, whose form must not depend on the settings of the server; a question that waits for a lock is
 /// given up.
@@ -21,9 +19,8 @@ const READ_ONLY: &str = "begin read only; set local time zone 'UTC'; set local d
 
 pub(super) async fn ask(url: &str, statement: &str, limit: usize) -> Result<Answer, AskError> {
     // The address may hold a password, so no message repeats it.
-    let options = PgConnectOptions::from_str(url)
-        .map_err(|source| AskError::Open { database: "of PostgreSQL".to_owned(), source })?
-        .disable_statement_logging();
+    let options =
+        postgres_options(url).map_err(|source| AskError::Open { database: "of PostgreSQL".to_owned(), source })?;
     let database = place_of(&options);
     let mut connection = options.connect().await.map_err(|source| AskError::Open { database, source })?;
     sqlx::raw_sql(READ_ONLY).execute(&mut connection).await.map_err(AskError::judge)?;

@@ -52,7 +52,7 @@ pub(super) async fn apply(connection: &mut Connection<'_>, operation: &str, run:
         }
         (RowOp::Upsert { when, .. }, Connection::Postgres(connection)) => {
             let conflict = on_conflict(Dialect::Postgres, table, when).map_err(Error::Rejected)?;
-            let tail = in_order_of_key(table).map_err(Error::Rejected)? + &conflict;
+            let tail = in_order_of_key(table) + &conflict;
             let mut touched = 0;
             for round in keys::rounds(table, when, rows) {
                 touched += insert_arrays(connection, operation, table, &round, &tail).await?;
@@ -154,7 +154,7 @@ fn insert_statement(table: &Table, tail: &str) -> Result<String, Rejection> {
 }
 
 /// Two transactions that upsert the same keys take them in one order, so that neither waits for the other in a circle.
-fn in_order_of_key(table: &Table) -> Result<String, Rejection> {
+fn in_order_of_key(table: &Table) -> String {
     let mut places = Vec::with_capacity(table.key.len());
     for (column, number) in table.columns.iter().zip(1..).filter(|(column, _)| table.key.contains(&column.name)) {
         match column.kind {
@@ -167,7 +167,7 @@ fn in_order_of_key(table: &Table) -> Result<String, Rejection> {
             }
         }
     }
-    Ok(format!(" order by {}", places.join(", ")))
+    format!(" order by {}", places.join(", "))
 }
 
 /// The greatest power of four that is neither above `rows` nor above `most`.

@@ -1,9 +1,8 @@
-//! Row operations against real databases; the general case against a model that does one after the other.
+//! Row operations against real databases.
 
-use std::collections::BTreeMap;
+mod many;
+
 use std::sync::Arc;
-
-use proptest::prelude::*;
 
 use super::*;
 use crate::model::{Column, ColumnKind, Condition, ProcessorName, Table, Value};
@@ -157,6 +156,10 @@ async fn a_document_is_refused_whole_also_when_its_first_upsert_was_fine(kind: K
     assert_eq!(applied.refused.len(), 1);
     assert_eq!((applied.refused[0].at, applied.refused[0].reason.as_str()), (2, "table visits: no sevens"));
     assert_eq!(bench.rows().await, ["c 2"]);
+    // Also when it comes first.
+    let applied = bench.apply(&[always("d", 7), always("e", 3), always("d", 4), always("f", 7)]).await;
+    assert_eq!(applied.refused.iter().map(|refused| refused.at).collect::<Vec<_>>(), [0, 3]);
+    assert_eq!(bench.rows().await, ["c 2", "e 3"]);
 }
 
 async fn what_does_not_fit_the_table_never_reaches_the_database(kind: Kind) {
@@ -332,133 +335,6 @@ async fn thousands_of_rows_take_a_fraction_of_a_second(kind: Kind) {
     assert_eq!(bench.rows().await.len(), 10_000);
 }
 
-/// What the operations mean, one after the other, for documents that are never refused.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Model(BTreeMap<(String, i64), (Option<i64>, Option<String>)>);
-
-#[derive(Debug, Clone)]
-enum Op {
-    Replace(Vec<Cells>),
-    Delete,
-    Upsert(Cells, When),
-}
-
-#[derive(Debug, Clone, Copy)]
-enum When {
-    Always,
-    Newer,
-    Interval,
-    IntervalOrNote,
-}
-
-/// Number, microseconds, note.
-type Cells = (i64, Option<i64>, Option<&'static str>);
-
-const INTERVAL_SECONDS: u32 = 2;
-
-impl Model {
-    fn apply(&mut self, doc: &str, op: &Op) {
-        match op {
-            Op::Replace(rows) => {
-                self.0.retain(|(other, _), _| other != doc);
-                self.0.extend(rows.iter().map(|(n, at, note)| ((doc.to_owned(), *n), (*at, note.map(str::to_owned)))));
-            }
-            Op::Delete => self.0.retain(|(other, _), _| other != doc),
-            Op::Upsert((n, at, note), when) => {
-                let (key, new) = ((doc.to_owned(), *n), (*at, note.map(str::to_owned)));
-                let overwrites = self.0.get(&key).is_none_or(|stored| overwrites(stored, &new, *when));
-                if overwrites {
-                    self.0.insert(key, new);
-                }
-            }
-        }
-    }
-}
-
-fn overwrites(stored: &(Option<i64>, Option<String>), new: &(Option<i64>, Option<String>), when: When) -> bool {
-    let distance = match (stored.0, new.0) {
-        _ if matches!(when, When::Always) => return true,
-        (_, None) => return false,
-        (None, Some(_)) => return true,
-        (Some(stored), Some(new)) => new - stored,
-    };
-    let far = distance > i64::from(INTERVAL_SECONDS) * 1_000_000;
-    match when {
-        When::Always => true,
-        When::Newer => distance > 0,
-        When::Interval => far,
-        When::IntervalOrNote => far || (distance >= 0 && stored.1 != new.1),
-    }
-}
-
-fn any_cells() -> impl Strategy<Value = Cells> {
-    let moments =
-        prop_oneof![Just(0), Just(1), Just(999_999), Just(2_000_000), Just(2_000_001), Just(-1), Just(4_000_000)];
-    (0..3_i64, prop::option::of(moments), prop::option::of(prop_oneof![Just("x"), Just("y")]))
-}
-
-fn any_op() -> impl Strategy<Value = Op> {
-    let when = prop_oneof![Just(When::Always), Just(When::Newer), Just(When::Interval), Just(When::IntervalOrNote)];
-    let rows = prop::collection::vec(any_cells(), 0..3).prop_map(|mut rows| {
-        rows.sort();
-        rows.dedup_by_key(|row| row.0);
-        rows
-    });
-    prop_oneof![2 => rows.prop_map(Op::Replace), 1 => Just(Op::Delete), 4 => (any_cells(), when).prop_map(|(row, when)| Op::Upsert(row, when))]
-}
-
-fn moment(microseconds: i64) -> String {
-    let start: jiff::Timestamp = "2026-02-03T10:00:00Z".parse().unwrap();
-    (start + jiff::SignedDuration::from_micros(microseconds)).to_string()
-}
-
-impl Bench {
-    fn write_of(&self, doc: &str, op: &Op) -> RowWrite {
-        let values = |(n, at, note): &Cells| row(doc, *n, at.map(moment).as_deref(), *note);
-        let op = match op {
-            Op::Replace(rows) => RowOp::Replace(rows.iter().map(values).collect()),
-            Op::Delete => RowOp::Delete,
-            Op::Upsert(cells, when) => RowOp::Upsert {
-                row: values(cells),
-                when: match when {
-                    When::Always => Condition::Always,
-                    When::Newer => Condition::Newer("at".into()),
-                    When::Interval | When::IntervalOrNote => Condition::Interval {
-                        column: "at".into(),
-                        seconds: INTERVAL_SECONDS,
-                        or_differs: if matches!(when, When::Interval) { vec![] } else { vec!["note".into()] },
-                    },
-                },
-            },
-        };
-        self.write(doc, op)
-    }
-}
-
-fn check_many_at_once(kind: Kind) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let bench = runtime.block_on(Bench::new(kind, &["doc", "n"], ""));
-    let op = (prop_oneof![Just("a"), Just("b"), Just("c")], any_op());
-    let batches = prop::collection::vec(prop::collection::vec(op, 0..12), 1..3);
-    let config = ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() };
-    proptest!(config, |(batches in batches)| {
-        let mut model = Model::default();
-        runtime.block_on(async {
-            bench.scratch.execute("delete from visits").await;
-            for batch in &batches {
-                let writes: Vec<RowWrite> = batch.iter().map(|(doc, op)| bench.write_of(doc, op)).collect();
-                assert_eq!(bench.apply(&writes).await.refused, []);
-                batch.iter().for_each(|(doc, op)| model.apply(doc, op));
-            }
-        });
-        let expected: Vec<String> = model.0.iter().map(|((doc, n), (at, note))| {
-            let at = at.map(|at| format!(" {}", crate::model::timestamp_text(moment(at).parse().unwrap())));
-            format!("{doc} {n}{}{}", at.unwrap_or_default(), note.as_ref().map(|note| format!(" {note}")).unwrap_or_default())
-        }).collect();
-        prop_assert_eq!(runtime.block_on(bench.rows()), expected);
-    });
-}
-
 async fn an_index_that_a_table_needs_is_used_to_remove_rows(kind: Kind) {
     let bench = Bench::new(kind, &["n"], "").await;
     match &bench.scratch.database {
@@ -483,14 +359,83 @@ async fn an_index_that_a_table_needs_is_used_to_remove_rows(kind: Kind) {
     }
 }
 
-#[test]
-fn many_at_once_do_what_they_would_do_one_after_the_other_in_sqlite() {
-    check_many_at_once(Kind::Sqlite);
+async fn texts_are_newer_by_their_bytes_whatever_the_database_makes_of_them(kind: Kind) {
+    let sorted_otherwise = match kind {
+        Kind::Sqlite => "",
+        Kind::Postgres => "alter table visits alter column note type text collate \"und-x-icu\"",
+    };
+    let bench = Bench::new(kind, &["n"], sorted_otherwise).await;
+    let upsert = |note| bench.upsert("a", 1, None, Some(note), Condition::Newer("note".into()));
+    // In one call, and against what is stored.
+    bench.apply(&[upsert("a"), upsert("B")]).await;
+    assert_eq!(bench.rows().await, ["a 1 a"]);
+    bench.apply(&[upsert("B")]).await;
+    bench.apply(&[upsert("b")]).await;
+    assert_eq!(bench.rows().await, ["a 1 b"]);
 }
 
-#[test]
-fn many_at_once_do_what_they_would_do_one_after_the_other_in_postgresql() {
-    check_many_at_once(Kind::Postgres);
+async fn a_wide_table_takes_thousands_of_rows(kind: Kind) {
+    let scratch = Scratch::new(kind).await;
+    let wide = |at| Column { name: format!("c{at}"), kind: ColumnKind::Integer, nullable: at > 0 };
+    let columns = (0..300).map(wide).collect();
+    let table = Table { columns, key: vec!["c0".into()], document_column: None, ..table(&[]) };
+    schema::prepare(&scratch.database, std::slice::from_ref(&table)).await.unwrap();
+    let table = Arc::new(table);
+    let write = |n: i64| RowWrite {
+        processor: ProcessorName::new("rows"),
+        document: DocumentKey::new("source", format!("{n}")),
+        table: Arc::clone(&table),
+        op: RowOp::Upsert { row: (0..300).map(|at| Value::Integer(n + at)).collect(), when: Condition::Always },
+    };
+    let writes: Vec<RowWrite> = (0..1200).map(write).collect();
+    let mut transaction = scratch.database.begin().await.unwrap();
+    let applied = apply(&mut transaction.connection(), &writes).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(applied, Applied { rows: 1200, refused: vec![] });
+    assert_eq!(scratch.texts("select cast(sum(c299) as text) from visits").await, ["1078200"]);
+}
+
+#[tokio::test]
+async fn keys_that_only_the_database_holds_for_equal_are_one_row() {
+    let scratch = Scratch::new(Kind::Postgres).await;
+    let column = |name: &str, kind| Column { name: name.into(), kind, nullable: false };
+    let columns = vec![column("key", ColumnKind::Decimal), column("n", ColumnKind::Integer)];
+    let table = Table { columns, key: vec!["key".into()], document_column: None, ..table(&[]) };
+    schema::prepare(&scratch.database, std::slice::from_ref(&table)).await.unwrap();
+    let table = Arc::new(table);
+    let write = |(text, n): &(&str, i64)| RowWrite {
+        processor: ProcessorName::new("rows"),
+        document: DocumentKey::new("source", format!("{n}")),
+        table: Arc::clone(&table),
+        op: RowOp::Upsert {
+            row: vec![Value::Decimal((*text).to_owned()), Value::Integer(*n)],
+            when: Condition::Always,
+        },
+    };
+    let writes: Vec<RowWrite> = [("1.0", 1), ("2", 2), ("1.00", 3), ("3", 4)].iter().map(write).collect();
+    let mut transaction = scratch.database.begin().await.unwrap();
+    let applied = apply(&mut transaction.connection(), &writes).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(applied.refused, []);
+    let rows = scratch.texts("select trim_scale(key) || ' ' || n from visits order by visits.key").await;
+    assert_eq!(rows, ["1 3", "2 2", "3 4"]);
+}
+
+#[tokio::test]
+async fn hosts_that_upsert_the_same_keys_in_any_order_do_not_wait_in_a_circle() {
+    let bench = Bench::new(Kind::Postgres, &["n"], "").await;
+    let host = async |host: usize| {
+        for round in 0..10 {
+            // A step that is prime to 101 visits every key, in another order for each host and round.
+            let step = 1 + host * 10 + round;
+            let key = |at: usize| i64::try_from(at * step % 101).unwrap();
+            let writes: Vec<RowWrite> =
+                (0..101).map(|at| bench.upsert("a", key(at), None, None, Condition::Always)).collect();
+            assert_eq!(bench.apply(&writes).await.refused, []);
+        }
+    };
+    futures_util::future::join_all((0..4).map(host)).await;
+    assert_eq!(bench.rows().await.len(), 101);
 }
 
 both! {
@@ -508,4 +453,6 @@ both! {
     an_interval_holds_back_what_comes_too_soon_unless_a_column_differs
     thousands_of_rows_take_a_fraction_of_a_second
     an_index_that_a_table_needs_is_used_to_remove_rows
+    texts_are_newer_by_their_bytes_whatever_the_database_makes_of_them
+    a_wide_table_takes_thousands_of_rows
 }
