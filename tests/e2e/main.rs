@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests: helpers outside of test functions are not exempt")]
 
 mod cli;
+mod elasticsearch;
 mod embedded;
 mod kafka;
 mod stopping;
