@@ -4,6 +4,7 @@
 
 mod cli;
 mod commcare;
+mod elasticsearch;
 mod embedded;
 mod kafka;
 mod postgres_host;

@@ -3,6 +3,7 @@
 //! Documents are copied, not parsed: they are JSON already, and a line break in JSON can only be a blank between its
 //! parts.
 
+use super::identity;
 use crate::model::WriteVersion;
 
 /// The most bytes of an id, as Elasticsearch has it.
@@ -61,7 +62,13 @@ impl Action<'_> {
         body.extend_from_slice(b"}}\n");
         if let Some(document) = self.document {
             let start = body.len();
-            body.extend_from_slice(document);
+            match identity::member(document) {
+                None => body.extend_from_slice(document),
+                Some(member) => {
+                    body.extend_from_slice(&document[..member.start]);
+                    body.extend_from_slice(&document[member.end..]);
+                }
+            }
             if document.contains(&b'\n') || document.contains(&b'\r') {
                 for byte in &mut body[start..] {
                     if matches!(*byte, b'\n' | b'\r') {
@@ -132,7 +139,7 @@ mod tests {
     fn a_write_is_a_line_and_its_document() {
         let version = Guard::Version(WriteVersion(1_795_271_244_261_000));
         insta::assert_snapshot!([
-            lines("a", Some(r#"{"n":1}"#), version),
+            lines("a", Some(r#"{"_id":"a","n":1}"#), version),
             lines("a", None, version),
             lines("a", Some("{}"), Guard::Seen { seq_no: 0, primary_term: 12 }),
             lines("a", Some("{}"), Guard::Absent),

@@ -21,6 +21,9 @@ const WORTH_COMPRESSING: usize = 1024;
 /// How long a node may take to accept a connection, before the next one is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long an index may take to be made or changed: servers themselves wait for half a minute for that.
+const PUT_TIMEOUT: Duration = Duration::from_secs(40);
+
 /// Speaks to the nodes of one server.
 pub(super) struct Http {
     client: Client,
@@ -30,6 +33,7 @@ pub(super) struct Http {
     current: AtomicUsize,
     authorization: Option<HeaderValue>,
     gzip: bool,
+    timeout: Duration,
 }
 
 /// What a request is made of.
@@ -78,7 +82,14 @@ impl Http {
             header.set_sensitive(true);
         }
         let urls = settings.urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
-        Ok(Self { client, urls, current: AtomicUsize::new(0), authorization, gzip: settings.gzip })
+        Ok(Self {
+            client,
+            urls,
+            current: AtomicUsize::new(0),
+            authorization,
+            gzip: settings.gzip,
+            timeout: settings.timeout,
+        })
     }
 
     /// Asks. Any answer of the server is one, whatever its status.
@@ -102,6 +113,9 @@ impl Http {
             let node = (first + turn) % self.urls.len();
             let url = &self.urls[node];
             let mut request = self.client.request(method.clone(), format!("{url}{path}"));
+            if method == Method::PUT {
+                request = request.timeout(self.timeout.max(PUT_TIMEOUT));
+            }
             if let Some(authorization) = &self.authorization {
                 request = request.header(AUTHORIZATION, authorization);
             }

@@ -16,6 +16,7 @@
 
 mod bulk;
 mod http;
+mod identity;
 mod items;
 mod mapping;
 mod merge;
