@@ -9,6 +9,8 @@ pub mod fault;
 pub mod metrics;
 pub mod sql;
 
+pub mod traces;
+
 pub mod checkpoint;
 pub mod documents;
 pub mod feed;
@@ -21,5 +23,7 @@ pub mod manifest;
 pub mod pipeline;
 
 pub mod control;
+
+pub mod admin;
 
 pub mod cli;

@@ -2,6 +2,7 @@
 //! with what the documents say.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests: helpers outside of test functions are not exempt")]
 
+mod admin;
 mod cli;
 mod embedded;
 mod kafka;

@@ -14,7 +14,7 @@ use crate::documents::inline::InlineDocuments;
 use crate::documents::sql::{QueryError, SqlDocuments};
 use crate::feed::{self, changelog, kafka};
 use crate::manifest::{Documents, Feed, MAIN, Manifest, Secret, Settings, Sink as SinkSettings};
-use crate::metrics::Metrics;
+use crate::metrics::{CaseTypes, Metrics};
 use crate::model::{Clock, Outage};
 use crate::pipeline::{FailureLimit, Fetcher, Pillow, Status, Tuning, Workers};
 use crate::processor::wasm;
@@ -70,7 +70,10 @@ impl Resources {
             workers: Workers::start(workers)
                 .map_err(|error| Outage::new("could not start the threads that run processors", error))?,
             checkpoints,
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::new(Metrics::with(match settings.observe().metrics.case_types {
+                true => CaseTypes::Apart,
+                false => CaseTypes::Together,
+            })),
             in_flight: Arc::new(Semaphore::new(limits.batches_in_flight.get().min(Semaphore::MAX_PERMITS))),
             databases: Mutex::new(HashMap::from([(Arc::from(MAIN), main)])),
             sources: Mutex::default(),

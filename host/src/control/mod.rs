@@ -8,6 +8,7 @@
 //! `assemble.rs` is the only file of the host that names every adapter.
 
 mod assemble;
+mod console;
 mod disk;
 mod environment;
 mod heartbeat;
@@ -27,6 +28,7 @@ use std::path::PathBuf;
 use crate::model::Outage;
 
 pub use assemble::{Resources, open_checkpoints, search_folder, tables_url};
+pub use console::{Console, ConsoleError, Overview, Reloaded, status_rows};
 pub use host::{Host, HostEnd, Observer, Options, Until};
 pub use load::load_files;
 pub use swap::check_modules;

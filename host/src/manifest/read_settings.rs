@@ -10,6 +10,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use super::names::{Group, name};
+use super::observe::Observe;
 use super::problem::Code;
 use super::report::Report;
 use super::section::{Section, Text, Value};
@@ -52,7 +53,7 @@ pub(super) fn read(report: &Report<'_>, table: &DeTable<'_>) -> (Settings, Defin
             sinks: BTreeMap::new(),
             limits: Limits::beside(report),
             log: Log::default(),
-            metrics_file: None,
+            observe: Observe::default(),
         },
     };
     reader.databases();
@@ -61,7 +62,7 @@ pub(super) fn read(report: &Report<'_>, table: &DeTable<'_>) -> (Settings, Defin
     let sinks = reader.sinks();
     reader.limits();
     reader.log();
-    reader.metrics();
+    reader.settings.observe = Observe::read(&root);
     (reader.settings, Defined { feeds, documents, sinks })
 }
 
@@ -294,11 +295,6 @@ impl<'a> Reader<'a, '_> {
         let level = section.choice("level", &levels, Level::default());
         let format = section.choice("format", &[("text", Format::Text), ("json", Format::Json)], Format::default());
         self.settings.log = Log { level, format };
-    }
-
-    fn metrics(&mut self) {
-        let Some(section) = self.root.section("metrics", &shapes::settings::METRICS) else { return };
-        self.settings.metrics_file = section.required_text("file").map(|text| section.report.beside(&text.value));
     }
 
     /// The entries `[key.NAME]` with their paths; those that cannot be names are reported and left out.

@@ -247,6 +247,20 @@ impl<'a> Section<'a> {
         None
     }
 
+    /// A secret that may be there, in the file or in another one.
+    pub(super) fn optional_secret(&self, key: &str) -> Option<Secret> {
+        let names = [key.to_owned(), format!("{key}-file"), format!("{key}_file")];
+        if !names.iter().any(|name| self.holds(name)) {
+            return None;
+        }
+        self.secret(key).map(|(secret, _)| secret)
+    }
+
+    /// Whether the table has this key, also where a secret stands in a file.
+    pub(super) fn holds(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     /// A secret that must be there, in the file or in another one.
     pub(super) fn secret(&self, key: &str) -> Option<(Secret, Range<usize>)> {
         debug_assert!(self.shape.secrets.contains(&key), "{key} is not listed as a secret");
