@@ -122,13 +122,18 @@ impl Traces {
 impl BatchTrace {
     /// Notes a stage that began at `began` and ended now.
     pub fn note(&mut self, name: &'static str, began: SystemTime, attributes: Vec<KeyValue>) {
-        let span = self.span(span_id(), self.root, name, began, attributes);
+        self.note_until(name, began, SystemTime::now(), attributes);
+    }
+
+    /// Notes a stage that is over.
+    pub fn note_until(&mut self, name: &'static str, began: SystemTime, ended: SystemTime, attributes: Vec<KeyValue>) {
+        let span = self.span(span_id(), self.root, name, (began, ended), attributes);
         self.spans.push(span);
     }
 
     /// Ends the trace and hands it over to be sent.
     pub fn finish(mut self, attributes: Vec<KeyValue>) {
-        let span = self.span(self.root, SpanId::INVALID, "batch", self.began, attributes);
+        let span = self.span(self.root, SpanId::INVALID, "batch", (self.began, SystemTime::now()), attributes);
         self.spans.push(span);
         let count = self.spans.len() as u64;
         if self.shared.queue.try_send(self.spans).is_err() {
@@ -141,7 +146,7 @@ impl BatchTrace {
         id: SpanId,
         parent: SpanId,
         name: &'static str,
-        began: SystemTime,
+        (began, ended): (SystemTime, SystemTime),
         attributes: Vec<KeyValue>,
     ) -> SpanData {
         SpanData {
@@ -152,7 +157,7 @@ impl BatchTrace {
             name: name.into(),
             start_time: began,
             // The system's clock may have been set back meanwhile.
-            end_time: SystemTime::now().max(began),
+            end_time: ended.max(began),
             attributes,
             dropped_attributes_count: 0,
             events: SpanEvents::default(),

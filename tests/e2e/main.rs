@@ -7,6 +7,7 @@ mod cli;
 mod embedded;
 mod kafka;
 mod stopping;
+mod traces;
 
 #[path = "../kafka/broker.rs"]
 mod broker;

@@ -23,6 +23,7 @@ use crate::sink::memory::MemorySink;
 use crate::sink::search::SearchSink;
 use crate::sink::sql::SqlSink;
 use crate::sql::Database;
+use crate::traces::Traces;
 
 /// Everything that pillows share: opened when first needed, once.
 pub struct Resources {
@@ -37,6 +38,7 @@ pub struct Resources {
     /// Keeps progress.
     pub(super) checkpoints: Arc<dyn CheckpointStore>,
     metrics: Arc<Metrics>,
+    traces: Traces,
     settings: Settings,
     /// Bounds the batches of all pillows.
     in_flight: Arc<Semaphore>,
@@ -74,6 +76,7 @@ impl Resources {
                 true => CaseTypes::Apart,
                 false => CaseTypes::Together,
             })),
+            traces: Traces::default(),
             in_flight: Arc::new(Semaphore::new(limits.batches_in_flight.get().min(Semaphore::MAX_PERMITS))),
             databases: Mutex::new(HashMap::from([(Arc::from(MAIN), main)])),
             sources: Mutex::default(),
@@ -91,6 +94,11 @@ impl Resources {
     /// Everything that this process counts.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// Has the batches of its pillows traced.
+    pub(super) fn trace_with(&mut self, traces: Traces) {
+        self.traces = traces;
     }
 
     /// A database of the settings.
@@ -135,7 +143,10 @@ impl Resources {
             },
             in_flight: Arc::clone(&self.in_flight),
             clock: Clock::System,
-            status: Arc::new(Status::new(Clock::System.now(), declared.name.clone(), Arc::clone(&self.metrics))),
+            status: Arc::new(
+                Status::new(Clock::System.now(), declared.name.clone(), Arc::clone(&self.metrics))
+                    .traced(self.traces.clone()),
+            ),
         })
     }
 

@@ -14,6 +14,7 @@ use crate::manifest::Observe;
 use crate::metrics::{Metrics, Statsd, push};
 use crate::model::{Clock, PillowName, chain};
 use crate::pipeline::Status;
+use crate::traces::{Exporter, Traces};
 
 use super::assemble::Resources;
 use super::console::{Console, Overview, Reloaded};
@@ -100,6 +101,8 @@ pub struct Host {
     /// Who asked for a look that did not begin yet, and who for the one that is under way.
     asked: Vec<oneshot::Sender<Reloaded>>,
     answered_next: Vec<oneshot::Sender<Reloaded>>,
+    /// Sends traces, where that is asked for; taken when the host runs.
+    exporter: Option<Exporter>,
     /// What runs beside the pillows, and ends after them.
     aside: JoinSet<()>,
     stop_aside: CancellationToken,
@@ -126,11 +129,19 @@ impl Host {
         let Some(settings) = loaded.settings else {
             return Err(Error::Problems(loaded.problems.iter().map(ToString::to_string).collect()));
         };
-        let resources = Arc::new(Resources::open(&settings).await.map_err(Error::Resources)?);
+        let mut resources = Resources::open(&settings).await.map_err(Error::Resources)?;
         let id = format!("{}-{}", rustix::process::getpid().as_raw_nonzero(), uuid::Uuid::new_v4().simple());
         let id: Arc<str> = Arc::from(id);
         let grace_period = settings.limits().grace_period;
         let observe = settings.observe().clone();
+        let mut exporter = None;
+        if let Some(traces) = &observe.traces {
+            let metrics = Arc::clone(resources.metrics());
+            let (traces, sends) = Traces::new(&traces.endpoint, traces.sample, &id, metrics).map_err(Error::Traces)?;
+            resources.trace_with(traces);
+            exporter = Some(sends);
+        }
+        let resources = Arc::new(resources);
         let (reload, reloads) = mpsc::channel(RELOAD_QUEUE);
         let (settings_file, pipelines) = (options.settings.clone(), options.pipelines.clone());
         let disk = Disk::new(settings_file, pipelines, options.only.clone(), (settings, texts.settings));
@@ -156,6 +167,7 @@ impl Host {
             reloads,
             asked: Vec::new(),
             answered_next: Vec::new(),
+            exporter,
             aside: JoinSet::new(),
             stop_aside: CancellationToken::new(),
         })
@@ -294,6 +306,9 @@ impl Host {
             let statsd = Statsd { agent, every: STATSD_EVERY };
             self.aside.spawn(push(Arc::clone(self.metrics()), statsd, self.stop_aside.clone()));
         }
+        if let Some(exporter) = self.exporter.take() {
+            self.aside.spawn(exporter.run(self.stop_aside.clone()));
+        }
     }
 
     /// Lets the console see how things are.
@@ -387,7 +402,7 @@ impl Host {
         self.stop_aside.cancel();
         let ended = timeout(ASIDE_LIMIT, async { while self.aside.join_next().await.is_some() {} }).await;
         if ended.is_err() {
-            tracing::warn!(limit = ?ASIDE_LIMIT, "the last metrics were not sent in time");
+            tracing::warn!(limit = ?ASIDE_LIMIT, "the last metrics and traces were not sent in time");
             self.aside.shutdown().await;
         }
         if let Err(outage) = self.resources.checkpoints().leave(&self.id).await {

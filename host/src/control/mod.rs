@@ -58,4 +58,7 @@ pub enum Error {
     /// What the settings name cannot be opened.
     #[error("could not open what the settings name")]
     Resources(#[source] Outage),
+    /// Traces cannot be sent where the settings say.
+    #[error("traces cannot be sent")]
+    Traces(#[source] crate::traces::Error),
 }

@@ -8,6 +8,7 @@ mod original;
 mod statsd;
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text};
@@ -44,6 +45,8 @@ pub struct PillowMetrics {
     pub collapsed: Counter,
     /// Entries that could not be decoded, and were parked.
     pub undecodable: Counter,
+    /// Entries that are settled.
+    pub settled: Counter,
     /// Batches that were settled.
     pub batches: Counter,
     /// Entries of one batch, before collapsing.
@@ -108,7 +111,9 @@ pub struct CallMetrics {
 /// The metrics of what a pillow does with one sink. The default counts for nobody.
 #[derive(Debug, Clone, Default)]
 pub struct SinkMetrics {
-    /// Writes that the sink took, and rows operations that were committed.
+    /// The sink's name in the settings.
+    pub name: Arc<str>,
+    /// Writes that the sink took, and operations on rows that were committed.
     pub taken: Counter,
     /// Writes that it refused.
     pub rejected: Counter,
@@ -213,6 +218,7 @@ impl Metrics {
             read: all.read.get_or_create_owned(&label),
             collapsed: all.collapsed.get_or_create_owned(&label),
             undecodable: all.undecodable.get_or_create_owned(&label),
+            settled: all.settled.get_or_create_owned(&label),
             batches: all.batches.get_or_create_owned(&label),
             batch_entries: all.batch_entries.get_or_create_owned(&label),
             restarts: all.restarts.get_or_create_owned(&label),
@@ -273,6 +279,7 @@ impl Metrics {
             all.sink_writes.get_or_create_owned(&OfSinkResult { pillow, sink, result: Word(result) })
         };
         SinkMetrics {
+            name: Arc::from(sink),
             taken: writes("taken"),
             rejected: writes("rejected"),
             outage: all.sink_outage_seconds.get_or_create_owned(&label),
