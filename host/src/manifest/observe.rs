@@ -82,12 +82,14 @@ fn agent(section: &Section<'_>, text: Text) -> String {
 
 fn admin(root: &Section<'_>) -> Option<Admin> {
     let section = root.section("admin", &shapes::settings::ADMIN)?;
-    let token = section.optional_secret("token");
-    if token.as_ref().is_some_and(|token| token.reveal().len() < SHORTEST_TOKEN) {
-        let message = format!("the token is shorter than {SHORTEST_TOKEN} letters");
-        let help = "such as the output of `openssl rand -hex 32`";
-        section.report.problem_with_help(section.span.clone(), Code::InvalidValue, message, help);
-    }
+    let token = section.optional_secret("token").map(|(token, span)| {
+        if token.reveal().len() < SHORTEST_TOKEN {
+            let message = format!("the token is shorter than {SHORTEST_TOKEN} letters");
+            let help = "take the output of `openssl rand -hex 32`";
+            section.report.problem_with_help(span, Code::InvalidValue, message, help);
+        }
+        token
+    });
     let Some(text) = section.text("listen") else { return Some(Admin { listen: LISTEN, token }) };
     let Some(listen) = address(&text.value) else {
         let message = format!("`listen` cannot be read: \"{}\"", text.written);

@@ -248,12 +248,12 @@ impl<'a> Section<'a> {
     }
 
     /// A secret that may be there, in the file or in another one.
-    pub(super) fn optional_secret(&self, key: &str) -> Option<Secret> {
+    pub(super) fn optional_secret(&self, key: &str) -> Option<(Secret, Range<usize>)> {
         let names = [key.to_owned(), format!("{key}-file"), format!("{key}_file")];
         if !names.iter().any(|name| self.holds(name)) {
             return None;
         }
-        self.secret(key).map(|(secret, _)| secret)
+        self.secret(key)
     }
 
     /// Whether the table has this key, also where a secret stands in a file.
