@@ -1,12 +1,13 @@
 //! The admin endpoint of the real program: scraped, asked, told what to do, and called by those who may not.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use crate::support::documents::{lines, visit_form};
@@ -250,4 +251,42 @@ async fn an_address_that_is_taken_or_open_to_all_is_refused_at_the_start() {
     let ran = site.run(&["run", "--until-caught-up"]).await;
     assert_eq!(ran.code(), Some(2));
     assert!(ran.err.contains("other machines can call this address, so there must be a `token`"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn an_agent_is_sent_what_was_counted_until_the_end() {
+    let agent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = agent.local_addr().unwrap();
+    let site = Site::with_settings(&format!("[metrics]\nstatsd = \"{address}\"\nfile = \"metrics.prom\"\n"));
+    site.pillow("forms", &(pillows::reads("form-sql") + &pillows::hostile("trap")));
+    let mut documents: Vec<Value> =
+        (0..9).map(|n| visit_form(&format!("f{n}"), "c1", "2026-02-03T10:00:00.000000Z")).collect();
+    documents[4]["form"]["note"] = json!("poison");
+    site.publish(&lines(&documents)).await;
+    site.catch_up().await;
+
+    // What is sent is what was added since the last time.
+    let mut sums: BTreeMap<String, f64> = BTreeMap::new();
+    let mut packet = [0; 2048];
+    while let Ok(length) = agent.try_recv(&mut packet) {
+        for line in std::str::from_utf8(&packet[..length]).unwrap().lines() {
+            let (name, rest) = line.split_once(':').unwrap();
+            let (value, rest) = rest.split_once('|').unwrap();
+            let (kind, tags) = rest.split_once("|#").unwrap_or((rest, ""));
+            assert!(matches!(kind, "c" | "g"), "{line}");
+            *sums.entry(format!("{name} {tags}")).or_default() += value.parse::<f64>().unwrap();
+        }
+    }
+    for (name, value) in [
+        ("pillowtop.changes_settled pillow:forms", 9.0),
+        ("pillowtop.failures_parked pillow:forms,processor:hostile,result:trap", 1.0),
+        ("commcare.change_feed.changes.count pillow_name:forms,datasource:form-sql,case_type:NA", 9.0),
+        ("commcare.change_feed.changes.success pillow_name:forms,datasource:form-sql", 8.0),
+        ("commcare.change_feed.changes.exceptions pillow_name:forms,exception_type:trap", 1.0),
+    ] {
+        assert_eq!(sums.get(name), Some(&value), "{name}: {sums:#?}");
+    }
+    let faults = sums.get("pillowtop.processor_faults pillow:forms,processor:hostile,result:trap");
+    assert!(faults.is_some_and(|faults| *faults >= 1.0), "{sums:#?}");
+    assert!(site.path("metrics.prom").exists());
 }
