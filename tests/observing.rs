@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use pillowtop::metrics::{Kind, Metrics};
+use pillowtop::metrics::{FEED_TYPES, Kind, Metrics};
 use pillowtop::model::{Change, Partition, PillowName, Position, ProcessorName};
 use serde_json::Value;
 
@@ -46,6 +46,8 @@ fn touched() -> Metrics {
     original.processed(&pillow, 1, 1.0);
     original.checkpoint(&pillow, "t", Some(0), &Position::number(1));
     original.error_queue(&pillow, 1);
+    let (checkpoint, end) = (Position::number(1), Position::number(3));
+    original.compared(&pillow, FEED_TYPES[0], &Partition::new("t", 0), (&checkpoint, &end, Some(2)));
     metrics
 }
 

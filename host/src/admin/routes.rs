@@ -1,5 +1,6 @@
 //! What is answered where. Every error is JSON: `{"error": "…"}`.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::extract::{Path, Request, State};
@@ -113,11 +114,15 @@ async fn status(State(admin): State<Admin>) -> Result<Response, Problem> {
     Ok(Json(admin.console.statuses().await?).into_response())
 }
 
-async fn dashboard(State(admin): State<Admin>) -> Result<Response, Problem> {
-    let (statuses, parked) = (admin.console.statuses().await?, admin.console.parked().await?);
+async fn dashboard(State(admin): State<Admin>) -> Response {
     let hindrances = admin.console.hindrances().await;
+    let (status, statuses, parked) = match (admin.console.statuses().await, admin.console.parked().await) {
+        (Ok(statuses), Ok(parked)) => (StatusCode::OK, statuses, parked),
+        // Why is among the hindrances: the database is asked for those, too.
+        _ => (StatusCode::SERVICE_UNAVAILABLE, Vec::new(), HashMap::new()),
+    };
     let page = Html(page::render(&statuses, &parked, &hindrances));
-    Ok(([("content-security-policy", PAGE_POLICY)], page).into_response())
+    (status, [("content-security-policy", PAGE_POLICY)], page).into_response()
 }
 
 async fn pause(State(admin): State<Admin>, Path(name): Path<String>) -> Result<Response, Problem> {

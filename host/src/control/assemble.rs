@@ -14,7 +14,7 @@ use crate::documents::inline::InlineDocuments;
 use crate::documents::sql::{QueryError, SqlDocuments};
 use crate::feed::{self, changelog, kafka};
 use crate::manifest::{Documents, Feed, MAIN, Manifest, Secret, Settings, Sink as SinkSettings};
-use crate::metrics::{CaseTypes, Metrics};
+use crate::metrics::{CaseTypes, FEED_TYPES, Metrics};
 use crate::model::{Clock, Outage};
 use crate::pipeline::{FailureLimit, Fetcher, Pillow, Status, Tuning, Workers};
 use crate::processor::wasm;
@@ -145,9 +145,20 @@ impl Resources {
             clock: Clock::System,
             status: Arc::new(
                 Status::new(Clock::System.now(), declared.name.clone(), Arc::clone(&self.metrics))
-                    .traced(self.traces.clone()),
+                    .traced(self.traces.clone())
+                    .fed_by(self.feed_type(&declared.feed.from)),
             ),
         })
+    }
+
+    /// The type of a feed, as metrics name it.
+    fn feed_type(&self, name: &str) -> &'static str {
+        let [couch, kafka, changelog] = FEED_TYPES;
+        match self.settings.feeds().get(name) {
+            Some(Feed::Kafka { .. }) => kafka,
+            Some(Feed::Changelog { .. }) => changelog,
+            _ => couch,
+        }
     }
 
     async fn source(&self, name: &str) -> Result<Arc<dyn feed::Source>, Outage> {

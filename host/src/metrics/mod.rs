@@ -21,7 +21,7 @@ use prometheus_client::registry::Registry;
 use crate::model::{FailureKind, Partition, PillowName, ProcessorName};
 
 pub use declare::{Declared, Kind};
-pub use original::{CaseTypes, Original};
+pub use original::{CaseTypes, FEED_TYPES, Original};
 pub use statsd::{Statsd, push};
 
 /// A counter of seconds.
@@ -301,7 +301,7 @@ impl Metrics {
         for gauges in [&self.families.lag, &self.families.queued_batches] {
             gauges.remove(&label);
         }
-        self.original.forget(pillow, &partition.topic, partition.number);
+        self.original.forget(pillow, partition);
     }
 
     /// Spans that were not sent, because the collector was down or too slow.

@@ -10,7 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry};
 
-use crate::model::{Change, PillowName, Position};
+use crate::model::{Change, Partition, PillowName, Position};
 
 use super::{Declared, Kind, SecondsCounter};
 
@@ -21,6 +21,10 @@ const OTHER: &str = "other";
 /// The type of what is no case, and of every case where types are not told apart.
 const NO_TYPE: &str = "NA";
 const CASE: &str = "CommCareCase";
+/// What the original names as host and group of what it measures from outside of its pillows.
+const MONITOR: &str = "celery";
+/// The types of feeds; the first is the original's other one.
+pub const FEED_TYPES: [&str; 3] = ["couch", "kafka", "changelog"];
 
 /// How changes of cases are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,7 +53,10 @@ pub struct Original {
     processing_count: Family<OfPillow, Counter>,
     checkpoints: Family<OfPillow, Counter>,
     offsets: Family<OfTopic, Gauge>,
-    error_queue: Family<OfPillow, Gauge>,
+    current: Family<OfFeed, Gauge>,
+    processed_to: Family<OfFeed, Gauge>,
+    need: Family<OfFeed, Gauge>,
+    error_queue: Family<OfMonitored, Gauge>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -88,6 +95,22 @@ struct OfTopic {
     topic: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfMonitored {
+    pillow_name: String,
+    host: &'static str,
+    group: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfFeed {
+    pillow_name: String,
+    feed_type: &'static str,
+    host: &'static str,
+    group: &'static str,
+    topic: String,
+}
+
 impl Original {
     #[rustfmt::skip] // One line each: they are read as a table.
     pub(super) fn declare(registry: &mut Registry, declared: &mut Vec<Declared>, case_types: CaseTypes) -> Self {
@@ -105,6 +128,9 @@ impl Original {
             processing_count: add.counter("change_feed.processing_time.count", "Batches that were added to the total"),
             checkpoints: add.counter("change_feed.change_feed.checkpoint", "Checkpoints that were written"),
             offsets: add.gauge("change_feed.checkpoint_offsets", "Where the checkpoint of a partition stands"),
+            current: add.gauge("change_feed.current_offsets", "Where a partition ends"),
+            processed_to: add.gauge("change_feed.processed_offsets", "Where the checkpoint of a partition stands, as compared with its end"),
+            need: add.gauge("change_feed.need_processing", "Changes between the two"),
             error_queue: add.gauge("pillowtop.error_queue", "Failures that are parked now"),
         }
     }
@@ -169,12 +195,35 @@ impl Original {
 
     /// Says how many failures are parked.
     pub fn error_queue(&self, pillow: &PillowName, count: i64) {
-        self.error_queue.get_or_create(&of_pillow(pillow)).set(count);
+        let label = OfMonitored { pillow_name: pillow.to_string(), host: MONITOR, group: MONITOR };
+        self.error_queue.get_or_create(&label).set(count);
+    }
+
+    /// Says how far a checkpoint is from the end of its partition, of a feed of this type.
+    pub fn compared(
+        &self,
+        pillow: &PillowName,
+        feed_type: &'static str,
+        partition: &Partition,
+        (checkpoint, end, lag): (&Position, &Position, Option<u64>),
+    ) {
+        let label = of_feed(pillow, feed_type, partition);
+        self.current.get_or_create(&label).set(end.order[0].cast_signed());
+        self.processed_to.get_or_create(&label).set(checkpoint.order[0].cast_signed());
+        if let Some(lag) = lag {
+            self.need.get_or_create(&label).set(lag.cast_signed());
+        }
     }
 
     /// Stops saying anything of a partition that is read no more.
-    pub(super) fn forget(&self, pillow: &PillowName, topic: &str, partition: u32) {
-        let label = of_topic(pillow, topic, Some(partition));
+    pub(super) fn forget(&self, pillow: &PillowName, partition: &Partition) {
+        for feed_type in FEED_TYPES {
+            let label = of_feed(pillow, feed_type, partition);
+            for gauges in [&self.current, &self.processed_to, &self.need] {
+                gauges.remove(&label);
+            }
+        }
+        let label = of_topic(pillow, &partition.topic, Some(partition.number));
         self.lag.remove(&label);
         self.offsets.remove(&label);
     }
@@ -215,6 +264,11 @@ fn of_pillow(pillow: &PillowName) -> OfPillow {
 fn of_topic(pillow: &PillowName, topic: &str, partition: Option<u32>) -> OfTopic {
     let topic = partition.map_or_else(|| topic.to_owned(), |number| format!("{topic}-{number}"));
     OfTopic { pillow_name: pillow.to_string(), topic }
+}
+
+fn of_feed(pillow: &PillowName, feed_type: &'static str, partition: &Partition) -> OfFeed {
+    let OfTopic { pillow_name, topic } = of_topic(pillow, &partition.topic, Some(partition.number));
+    OfFeed { pillow_name, feed_type, host: MONITOR, group: MONITOR, topic }
 }
 
 /// Registers metrics by their dotted names.
@@ -369,6 +423,30 @@ mod tests {
                 "commcare.change_feed.changes.success:1|c|#pillow_name:fake pillow,datasource:other_source",
             ],
         );
+    }
+
+    #[test]
+    fn what_alarms_stand_on_has_the_tags_of_the_original() {
+        let metrics = Metrics::new();
+        let original = metrics.original();
+        let (checkpoint, end) = (Position::number(7), Position::number(12));
+        let partition = Partition::new("case-sql", 3);
+        original.compared(&pillow(), "kafka", &partition, (&checkpoint, &end, Some(5)));
+        original.error_queue(&pillow(), 2);
+        check(
+            &metrics,
+            &["commcare_change_feed_need_processing{pillow_name=\"fake pillow\",feed_type=\"kafka\",host=\"celery\",\
+               group=\"celery\",topic=\"case-sql-3\"} 5"],
+            &[
+                "commcare.change_feed.current_offsets:12|g|#pillow_name:fake pillow,feed_type:kafka,host:celery,\
+                 group:celery,topic:case-sql-3",
+                "commcare.change_feed.processed_offsets:7|g|#pillow_name:fake pillow,feed_type:kafka,host:celery,\
+                 group:celery,topic:case-sql-3",
+                "commcare.pillowtop.error_queue:2|g|#pillow_name:fake pillow,host:celery,group:celery",
+            ],
+        );
+        metrics.forget_lane(&pillow(), &partition);
+        assert!(!metrics.encode().contains("case-sql-3"));
     }
 
     #[test]

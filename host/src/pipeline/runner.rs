@@ -290,7 +290,14 @@ impl Runner {
         let at: Vec<(Partition, Position)> =
             self.positions.iter().map(|(partition, position)| (partition.clone(), position.clone())).collect();
         match timeout(LAG_LIMIT, feed.ends(&at)).await {
-            Ok(Ok(ends)) => ends.iter().for_each(|end| self.pillow.status.set_lag(&end.partition, end.lag)),
+            Ok(Ok(ends)) => {
+                for end in &ends {
+                    match self.positions.get(&end.partition) {
+                        Some(checkpoint) => self.pillow.status.compared(checkpoint, end),
+                        None => self.pillow.status.set_lag(&end.partition, end.lag),
+                    }
+                }
+            }
             Ok(Err(error)) => {
                 tracing::debug!(pillow = %self.pillow.name, error = %chain(&error), "lag is not known");
             }

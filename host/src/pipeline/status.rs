@@ -9,7 +9,8 @@ use opentelemetry::KeyValue;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::metrics::{Metrics, PillowMetrics};
+use crate::feed::End;
+use crate::metrics::{FEED_TYPES, Metrics, PillowMetrics};
 use crate::model::{Batch, Change, DocumentKey, Failure, Partition, PillowName, Position};
 use crate::traces::Traces;
 
@@ -127,6 +128,7 @@ pub struct Status {
     metrics: Arc<Metrics>,
     own: PillowMetrics,
     traces: Traces,
+    feed_type: &'static str,
 }
 
 impl Status {
@@ -148,6 +150,7 @@ impl Status {
             metrics,
             own,
             traces: Traces::default(),
+            feed_type: FEED_TYPES[0],
         }
     }
 
@@ -155,6 +158,12 @@ impl Status {
     #[must_use]
     pub fn traced(self, traces: Traces) -> Self {
         Self { traces, ..self }
+    }
+
+    /// The same, of a pillow that reads a feed of this type.
+    #[must_use]
+    pub fn fed_by(self, feed_type: &'static str) -> Self {
+        Self { feed_type, ..self }
     }
 
     /// What decides which batches are traced.
@@ -308,6 +317,13 @@ impl Status {
     pub(super) fn set_in_flight(&self, partition: &Partition, batches: usize) {
         self.metrics.lane(&self.pillow, partition).queued_batches.set(i64::try_from(batches).unwrap_or(i64::MAX));
         self.lane(partition, |lane| lane.in_flight = batches);
+    }
+
+    /// Notes how far the checkpoint of a partition is from its end.
+    pub(super) fn compared(&self, checkpoint: &Position, end: &End) {
+        let compared = (checkpoint, &end.position, end.lag);
+        self.metrics.original().compared(&self.pillow, self.feed_type, &end.partition, compared);
+        self.set_lag(&end.partition, end.lag);
     }
 
     pub(super) fn set_lag(&self, partition: &Partition, lag: Option<u64>) {
