@@ -285,18 +285,20 @@ impl Host {
             saying.insert(note);
         }
         self.said = saying;
-        for reply in self.answered_next.drain(..) {
-            let reloaded = Reloaded {
-                pillows: seen.wanted.keys().map(ToString::to_string).collect(),
-                problems: seen.problems.iter().cloned().collect(),
-                changed_settings: seen.changed_settings.clone(),
-            };
-            // Who asked may have gone meanwhile.
-            drop(reply.send(reloaded));
-        }
         self.watch.follow(&seen.files, &self.options.pipelines);
+        let reloaded = Reloaded {
+            pillows: seen.wanted.keys().map(ToString::to_string).collect(),
+            problems: seen.problems.iter().cloned().collect(),
+            changed_settings: seen.changed_settings.clone(),
+        };
         self.seen = Some(seen);
         self.follow();
+        // Who asked sees at once what he is told.
+        self.show(false);
+        for reply in self.answered_next.drain(..) {
+            // Who asked may have gone meanwhile.
+            drop(reply.send(reloaded.clone()));
+        }
         self.looked();
     }
 
@@ -399,14 +401,14 @@ impl Host {
             }
             self.show(true);
         }
+        if let Err(outage) = self.resources.checkpoints().leave(&self.id).await {
+            tracing::warn!(error = %chain(&outage), "could not take the heartbeats back");
+        }
         self.stop_aside.cancel();
         let ended = timeout(ASIDE_LIMIT, async { while self.aside.join_next().await.is_some() {} }).await;
         if ended.is_err() {
             tracing::warn!(limit = ?ASIDE_LIMIT, "the last metrics and traces were not sent in time");
             self.aside.shutdown().await;
-        }
-        if let Err(outage) = self.resources.checkpoints().leave(&self.id).await {
-            tracing::warn!(error = %chain(&outage), "could not take the heartbeats back");
         }
         if overdue {
             let grace = self.grace_period;

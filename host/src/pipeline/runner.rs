@@ -290,14 +290,9 @@ impl Runner {
         let at: Vec<(Partition, Position)> =
             self.positions.iter().map(|(partition, position)| (partition.clone(), position.clone())).collect();
         match timeout(LAG_LIMIT, feed.ends(&at)).await {
-            Ok(Ok(ends)) => {
-                for end in &ends {
-                    match self.positions.get(&end.partition) {
-                        Some(checkpoint) => self.pillow.status.compared(checkpoint, end),
-                        None => self.pillow.status.set_lag(&end.partition, end.lag),
-                    }
-                }
-            }
+            Ok(Ok(ends)) => ends.iter().for_each(|end| {
+                self.pillow.status.set_end(self.positions.get(&end.partition), end);
+            }),
             Ok(Err(error)) => {
                 tracing::debug!(pillow = %self.pillow.name, error = %chain(&error), "lag is not known");
             }
@@ -333,11 +328,7 @@ impl Runner {
             time: self.pillow.clock.now(),
             only: None,
         };
-        let trace = self.turned.and_then(|turned| {
-            let mut trace = self.pillow.status.traces().begin(turned)?;
-            trace.note("read", turned, Vec::new());
-            Some(Box::new(trace))
-        });
+        let trace = self.turned.and_then(|turned| self.pillow.status.begin_trace(turned));
         self.carry(batch, trace);
     }
 
@@ -440,11 +431,7 @@ impl Runner {
             self.pillow.status.set_in_flight(partition, depth);
         }
         self.pillow.status.count_settled(&batches, &failures, took, now);
-        for processed in &mut batches {
-            if let Some(trace) = processed.trace.take() {
-                trace.finish(self.pillow.status.trace_attributes(processed));
-            }
-        }
+        self.pillow.status.finish_traces(&mut batches);
         self.pillow.status.count(|counts| {
             counts.settles += 1;
             counts.parked += failures.len() as u64;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use opentelemetry::KeyValue;
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::feed::End;
 use crate::metrics::{FEED_TYPES, Metrics, PillowMetrics};
 use crate::model::{Batch, Change, DocumentKey, Failure, Partition, PillowName, Position};
-use crate::traces::Traces;
+use crate::traces::{BatchTrace, Traces};
 
 use super::halt::Cause;
 use super::process::Processed;
@@ -281,8 +281,24 @@ impl Status {
         }
     }
 
+    /// The trace of a batch that was read since `turned`, if it is traced.
+    pub(super) fn begin_trace(&self, turned: SystemTime) -> Option<Box<BatchTrace>> {
+        let mut trace = self.traces.begin(turned)?;
+        trace.note("read", turned, Vec::new());
+        Some(Box::new(trace))
+    }
+
+    /// Ends the traces of batches that settled.
+    pub(super) fn finish_traces(&self, batches: &mut [Processed]) {
+        for processed in batches {
+            if let Some(trace) = processed.trace.take() {
+                trace.finish(self.trace_attributes(processed));
+            }
+        }
+    }
+
     /// What a trace says of a batch that settled: names and numbers, no ids.
-    pub(super) fn trace_attributes(&self, processed: &Processed) -> Vec<KeyValue> {
+    fn trace_attributes(&self, processed: &Processed) -> Vec<KeyValue> {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let Processed { batch, generation, .. } = processed;
         vec![
@@ -320,13 +336,15 @@ impl Status {
     }
 
     /// Notes how far the checkpoint of a partition is from its end.
-    pub(super) fn compared(&self, checkpoint: &Position, end: &End) {
-        let compared = (checkpoint, &end.position, end.lag);
-        self.metrics.original().compared(&self.pillow, self.feed_type, &end.partition, compared);
+    pub(super) fn set_end(&self, checkpoint: Option<&Position>, end: &End) {
+        if let Some(checkpoint) = checkpoint {
+            let compared = (checkpoint, &end.position, end.lag);
+            self.metrics.original().compared(&self.pillow, self.feed_type, &end.partition, compared);
+        }
         self.set_lag(&end.partition, end.lag);
     }
 
-    pub(super) fn set_lag(&self, partition: &Partition, lag: Option<u64>) {
+    fn set_lag(&self, partition: &Partition, lag: Option<u64>) {
         if let Some(lag) = lag {
             self.metrics.lane(&self.pillow, partition).lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
         }
