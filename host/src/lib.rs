@@ -10,6 +10,8 @@ pub mod http;
 pub mod metrics;
 pub mod sql;
 
+pub mod traces;
+
 pub mod checkpoint;
 pub mod documents;
 pub mod feed;
@@ -22,5 +24,7 @@ pub mod manifest;
 pub mod pipeline;
 
 pub mod control;
+
+pub mod admin;
 
 pub mod cli;

@@ -2,6 +2,7 @@
 //! with what the documents say.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests: helpers outside of test functions are not exempt")]
 
+mod admin;
 mod cli;
 mod commcare;
 mod elasticsearch;
@@ -9,6 +10,7 @@ mod embedded;
 mod kafka;
 mod postgres_host;
 mod stopping;
+mod traces;
 
 #[path = "../kafka/broker.rs"]
 mod broker;

@@ -210,18 +210,18 @@ impl Running {
         Self { child, err, said: Vec::new() }
     }
 
-    /// Waits until it says on standard error what contains `words`.
-    pub(crate) async fn says(&mut self, words: &str) {
+    /// Waits until it says on standard error what contains `words`, and gives the line.
+    pub(crate) async fn says(&mut self, words: &str) -> String {
         let waiting = async {
             while let Some(line) = self.err.next_line().await.unwrap() {
-                self.said.push(line);
-                if self.said.last().is_some_and(|line| line.contains(words)) {
-                    return;
+                self.said.push(line.clone());
+                if line.contains(words) {
+                    return line;
                 }
             }
             panic!("it ended without a word of {words:?}: {:#?}", self.said);
         };
-        timeout(LIMIT, waiting).await.unwrap_or_else(|_| panic!("waited {LIMIT:?} in vain for {words:?}"));
+        timeout(LIMIT, waiting).await.unwrap_or_else(|_| panic!("waited {LIMIT:?} in vain for {words:?}"))
     }
 
     /// Sends it a signal: `TERM`, `INT`.

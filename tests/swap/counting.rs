@@ -47,7 +47,7 @@ fn swaps_and_refusals_are_counted() {
     world.put_manifest(&cases);
     says(&[&format!("{generation} 3"), &format!("{ok} 2"), "pillowtop_halted{pillow=\"cases\"} 0"]);
     world.publish("case-sql", &["poison-1", "poison-2"]);
-    says(&["pillowtop_halted{pillow=\"cases\"} 1"]);
+    says(&["pillowtop_halted{pillow=\"cases\"} 1", "pillowtop_restarts_total{pillow=\"cases\"} 1"]);
     // Processors that work let it go on; merely resumed, it would halt again at the same changes.
     cases.mode = works;
     world.put_manifest(&cases);

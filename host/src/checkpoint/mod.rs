@@ -14,6 +14,7 @@ mod stored;
 #[cfg(test)]
 mod testing;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -228,6 +229,15 @@ pub trait CheckpointStore: Send + Sync {
 
     /// Parked failures.
     async fn parked(&self, filter: &ParkedFilter) -> Result<Vec<Parked>, Outage>;
+
+    /// How many failures are parked, for each pillow that has any.
+    async fn count_parked(&self) -> Result<HashMap<PillowName, u64>, Outage> {
+        let mut counts = HashMap::new();
+        for entry in self.parked(&ParkedFilter::default()).await? {
+            *counts.entry(entry.pillow).or_default() += 1;
+        }
+        Ok(counts)
+    }
 
     /// Asks for a retry of the matching failures; says how many. Those that could not be decoded cannot be retried.
     async fn mark_due(&self, filter: &ParkedFilter) -> Result<u64, Outage>;

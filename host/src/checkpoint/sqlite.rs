@@ -8,6 +8,8 @@ mod moves;
 mod parked;
 mod settle;
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
@@ -117,6 +119,11 @@ impl CheckpointStore for SqliteStore {
     async fn parked(&self, filter: &ParkedFilter) -> Result<Vec<Parked>, Outage> {
         let read = parked::list(&self.sqlite.readers, filter).await;
         read.map_err(|error| self.outage("read parked failures", error))
+    }
+
+    async fn count_parked(&self) -> Result<HashMap<PillowName, u64>, Outage> {
+        let counted = parked::count(&self.sqlite.readers).await;
+        counted.map_err(|error| self.outage("count parked failures", error))
     }
 
     async fn mark_due(&self, filter: &ParkedFilter) -> Result<u64, Outage> {

@@ -8,9 +8,11 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::admin;
 use crate::control::{Host, Options, Until};
 use crate::manifest::{Format, Level};
 use crate::model::PillowName;
@@ -51,6 +53,13 @@ pub(crate) async fn run(arguments: &Arguments, run: &Run) -> anyhow::Result<Outc
         until: if run.until_caught_up { Until::CaughtUp } else { Until::Stopped },
     };
     let host = Host::open(options).await?;
+    let mut endpoint = JoinSet::new();
+    let stop_endpoint = CancellationToken::new();
+    if let Some(settings) = &host.observe().admin {
+        let server = admin::Server::bind(settings, host.console()).await?;
+        tracing::info!(address = %server.address(), "the admin endpoint listens");
+        endpoint.spawn(server.serve(stop_endpoint.clone()));
+    }
     let stop = CancellationToken::new();
     let pillows = watch::Sender::new(Vec::new());
     let observed = pillows.subscribe();
@@ -69,6 +78,9 @@ pub(crate) async fn run(arguments: &Arguments, run: &Run) -> anyhow::Result<Outc
             _ = ticks.tick() => progress.show(started),
         }
     };
+    // It answered while what was in hand settled, so that others saw it.
+    stop_endpoint.cancel();
+    endpoint.join_all().await;
     progress.bar.finish_and_clear();
     summary(arguments, &observed.borrow(), started);
     Outcome::of(end)

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::checkpoint::{HEARTBEAT_LIFETIME, Heartbeat};
-use crate::model::{Clock, timestamp_text};
+use crate::control::status_rows;
+use crate::model::{Clock, PillowName};
 
 use super::args::Arguments;
 use super::context::Context;
@@ -20,17 +21,8 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         .iter()
         .filter(|manifest| beats.iter().all(|beat| beat.pillow != *manifest.name() || !is_alive(beat)));
     if arguments.json {
-        let mut rows: Vec<Value> = beats
-            .iter()
-            .map(|beat| {
-                json!({
-                    "pillow": beat.pillow.as_str(), "host": beat.host, "at": timestamp_text(beat.at),
-                    "alive": is_alive(beat), "status": beat.status,
-                })
-            })
-            .collect();
-        rows.extend(idle.map(|manifest| json!({ "pillow": manifest.name().as_str(), "alive": false })));
-        say_line(&format!("{}", json!(rows)));
+        let known: Vec<PillowName> = context.manifests.iter().map(|manifest| manifest.name().clone()).collect();
+        say_line(&format!("{}", json!(status_rows(&beats, &known, now))));
         return Ok(Outcome::Done);
     }
     let mut rows: Vec<Vec<String>> = beats.iter().filter(|beat| is_alive(beat)).map(row).collect();

@@ -17,7 +17,7 @@ use crate::documents::inline::InlineDocuments;
 use crate::documents::sql::{QueryError, SqlDocuments};
 use crate::feed::{self, changelog, couch, kafka};
 use crate::manifest::{Documents, Feed, MAIN, Manifest, Secret, Settings, Sink as SinkSettings};
-use crate::metrics::Metrics;
+use crate::metrics::{CaseTypes, FEED_TYPES, Metrics};
 use crate::model::{Clock, Outage};
 use crate::pipeline::{FailureLimit, Fetcher, Pillow, Status, Tuning, Workers};
 use crate::processor::wasm;
@@ -28,6 +28,7 @@ use crate::sink::redis::{self, RedisSink};
 use crate::sink::search::SearchSink;
 use crate::sink::sql::SqlSink;
 use crate::sql::Database;
+use crate::traces::Traces;
 
 /// Everything that pillows share: opened when first needed, once.
 pub struct Resources {
@@ -42,6 +43,7 @@ pub struct Resources {
     /// Keeps progress.
     pub(super) checkpoints: Arc<dyn CheckpointStore>,
     metrics: Arc<Metrics>,
+    traces: Traces,
     settings: Settings,
     /// Bounds the batches of all pillows.
     in_flight: Arc<Semaphore>,
@@ -75,7 +77,11 @@ impl Resources {
             workers: Workers::start(workers)
                 .map_err(|error| Outage::new("could not start the threads that run processors", error))?,
             checkpoints,
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::new(Metrics::with(match settings.observe().metrics.case_types {
+                true => CaseTypes::Apart,
+                false => CaseTypes::Together,
+            })),
+            traces: Traces::default(),
             in_flight: Arc::new(Semaphore::new(limits.batches_in_flight.get().min(Semaphore::MAX_PERMITS))),
             databases: Mutex::new(HashMap::from([(Arc::from(MAIN), main)])),
             sources: Mutex::default(),
@@ -93,6 +99,11 @@ impl Resources {
     /// Everything that this process counts.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// Has the batches of its pillows traced.
+    pub(super) fn trace_with(&mut self, traces: Traces) {
+        self.traces = traces;
     }
 
     /// A database of the settings.
@@ -137,8 +148,22 @@ impl Resources {
             },
             in_flight: Arc::clone(&self.in_flight),
             clock: Clock::System,
-            status: Arc::new(Status::new(Clock::System.now(), declared.name.clone(), Arc::clone(&self.metrics))),
+            status: Arc::new(
+                Status::new(Clock::System.now(), declared.name.clone(), Arc::clone(&self.metrics))
+                    .traced(self.traces.clone())
+                    .fed_by(self.feed_type(&declared.feed.from)),
+            ),
         })
+    }
+
+    /// The type of a feed, as metrics name it.
+    fn feed_type(&self, name: &str) -> &'static str {
+        let [couch, kafka, changelog] = FEED_TYPES;
+        match self.settings.feeds().get(name) {
+            Some(Feed::Kafka { .. }) => kafka,
+            Some(Feed::Changelog { .. }) => changelog,
+            _ => couch,
+        }
     }
 
     async fn source(&self, name: &str) -> Result<Arc<dyn feed::Source>, Outage> {

@@ -20,6 +20,8 @@ use super::swap::LastSwap;
 const MOST_RETRIES: u32 = 500;
 /// So many beats a runner has for the retries that it was given; doing one twice costs work and changes nothing.
 const OFFER_AGAIN_AFTER: u32 = 30;
+/// So many beats between two counts of what is parked: the whole table is read for it.
+const COUNT_EVERY: u32 = 15;
 /// Longer than this nobody waits for the database: a beat that comes too late is worth as little as none.
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -32,6 +34,8 @@ pub(super) struct Pulse {
     dispatched: HashSet<i64>,
     /// Beats until the dispatched ones are offered again: a run that ended has forgotten them.
     until_offered_again: u32,
+    /// Beats until what is parked is counted.
+    until_counted: u32,
     /// Whether the last beat failed: a database that is down is said once.
     failing: bool,
     /// Whether hosts that died were cleared away.
@@ -95,6 +99,7 @@ impl Pulse {
             beats.push(beat(name, json!({ "state": "failed", "reason": refused.reason, "since": since })));
         }
         store.beat(&beats).await?;
+        self.count_parked(store, pillows).await?;
         let mut due = Due::default();
         let mut parked = Vec::new();
         for (name, running) in pillows.running() {
@@ -111,6 +116,18 @@ impl Pulse {
         }
         self.dispatch(parked, pillows);
         Ok(due)
+    }
+
+    async fn count_parked(&mut self, store: &Arc<dyn CheckpointStore>, pillows: &Pillows) -> Result<(), Outage> {
+        if self.until_counted == 0 {
+            let counts = store.count_parked().await?;
+            for (name, running) in pillows.running() {
+                running.count_parked(name, counts.get(name).copied().unwrap_or(0));
+            }
+            self.until_counted = COUNT_EVERY;
+        }
+        self.until_counted -= 1;
+        Ok(())
     }
 
     /// Takes away what hosts that died have left; one that lives writes its own anew within a second.

@@ -5,16 +5,19 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
+use crate::manifest::Observe;
+use crate::metrics::{Metrics, Statsd, push};
 use crate::model::{Clock, PillowName, chain};
 use crate::pipeline::Status;
+use crate::traces::{Exporter, Traces};
 
 use super::assemble::Resources;
+use super::console::{Console, Overview, Reloaded};
 use super::disk::{Disk, Seen};
 use super::heartbeat::{Due, Pulse};
 use super::pillows::{Pillows, Report};
@@ -23,6 +26,13 @@ use super::{Error, load, scan};
 
 /// How often heartbeats are written and operators' wishes read.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
+
+/// How often metrics are sent to an agent; its own default.
+const STATSD_EVERY: Duration = Duration::from_secs(10);
+/// How long what the host does beside its pillows may take to end: the last metrics are sent.
+const ASIDE_LIMIT: Duration = Duration::from_secs(5);
+/// Calls for a look that wait to be heard.
+const RELOAD_QUEUE: usize = 8;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -81,9 +91,21 @@ pub struct Host {
     said: BTreeSet<String>,
     /// Since when the retries that are due are the same.
     due: Option<(Due, Instant)>,
-    /// Where the metrics go, and whether the last try failed.
-    metrics_file: Option<PathBuf>,
+    /// Where metrics go, and whether the last try to write the file failed.
+    observe: Observe,
     metrics_fail: bool,
+    /// What the console shows, and what it asks.
+    overview: watch::Sender<Overview>,
+    reload: mpsc::Sender<oneshot::Sender<Reloaded>>,
+    reloads: mpsc::Receiver<oneshot::Sender<Reloaded>>,
+    /// Who asked for a look that did not begin yet, and who for the one that is under way.
+    asked: Vec<oneshot::Sender<Reloaded>>,
+    answered_next: Vec<oneshot::Sender<Reloaded>>,
+    /// Sends traces, where that is asked for; taken when the host runs.
+    exporter: Option<Exporter>,
+    /// What runs beside the pillows, and ends after them.
+    aside: JoinSet<()>,
+    stop_aside: CancellationToken,
 }
 
 enum Event {
@@ -92,6 +114,7 @@ enum Event {
     Looked(Result<Seen, JoinError>),
     Beat,
     Pillow(Report),
+    Reload(oneshot::Sender<Reloaded>),
     CaughtUp,
 }
 
@@ -106,11 +129,20 @@ impl Host {
         let Some(settings) = loaded.settings else {
             return Err(Error::Problems(loaded.problems.iter().map(ToString::to_string).collect()));
         };
-        let resources = Arc::new(Resources::open(&settings).await.map_err(Error::Resources)?);
+        let mut resources = Resources::open(&settings).await.map_err(Error::Resources)?;
         let id = format!("{}-{}", rustix::process::getpid().as_raw_nonzero(), uuid::Uuid::new_v4().simple());
         let id: Arc<str> = Arc::from(id);
         let grace_period = settings.limits().grace_period;
-        let metrics_file = settings.metrics_file().map(PathBuf::from);
+        let observe = settings.observe().clone();
+        let mut exporter = None;
+        if let Some(traces) = &observe.traces {
+            let metrics = Arc::clone(resources.metrics());
+            let (traces, sends) = Traces::new(&traces.endpoint, traces.sample, &id, metrics).map_err(Error::Traces)?;
+            resources.trace_with(traces);
+            exporter = Some(sends);
+        }
+        let resources = Arc::new(resources);
+        let (reload, reloads) = mpsc::channel(RELOAD_QUEUE);
         let (settings_file, pipelines) = (options.settings.clone(), options.pipelines.clone());
         let disk = Disk::new(settings_file, pipelines, options.only.clone(), (settings, texts.settings));
         let retries_only = options.until == Until::Retried;
@@ -128,14 +160,33 @@ impl Host {
             pulse: Pulse::default(),
             said: BTreeSet::new(),
             due: None,
-            metrics_file,
+            observe,
             metrics_fail: false,
+            overview: watch::Sender::new(Overview::default()),
+            reload,
+            reloads,
+            asked: Vec::new(),
+            answered_next: Vec::new(),
+            exporter,
+            aside: JoinSet::new(),
+            stop_aside: CancellationToken::new(),
         })
     }
 
     /// Everything that the host counts.
     pub fn metrics(&self) -> &Arc<Metrics> {
         self.resources.metrics()
+    }
+
+    /// How it is to be watched from outside.
+    pub fn observe(&self) -> &Observe {
+        &self.observe
+    }
+
+    /// What others may ask and tell it while it runs.
+    pub fn console(&self) -> Console {
+        let checkpoints = Arc::clone(self.resources.checkpoints());
+        Console::new(checkpoints, Arc::clone(self.metrics()), self.overview.subscribe(), self.reload.clone())
     }
 
     /// How the pillows are now, by name.
@@ -148,15 +199,22 @@ impl Host {
     pub async fn run(mut self, stop: CancellationToken, observe: Observer) -> HostEnd {
         let mut beats = interval(BEAT_EVERY);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.begin_aside();
         self.look();
         let end = loop {
+            self.show(false);
             match self.next(&mut beats, &stop).await {
                 Event::Stop | Event::CaughtUp => break HostEnd::Done,
                 Event::Files => self.look(),
                 Event::Looked(Ok(seen)) => self.saw(seen),
                 Event::Looked(Err(error)) => {
                     tracing::error!(%error, "a look at the disk failed, a defect of the host");
+                    self.answered_next.clear();
                     self.looked();
+                }
+                Event::Reload(reply) => {
+                    self.asked.push(reply);
+                    self.look();
                 }
                 Event::Beat => {
                     if let Some(end) = self.beat().await {
@@ -191,6 +249,7 @@ impl Host {
             Some(seen) = self.looks.join_next() => Event::Looked(seen),
             _ = beats.tick() => Event::Beat,
             () = self.watch.changed() => Event::Files,
+            Some(reply) = self.reloads.recv() => Event::Reload(reply),
             () = all_true(caught_up), if waits_for_end => Event::CaughtUp,
         }
     }
@@ -201,6 +260,7 @@ impl Host {
             self.look_again = true;
             return;
         }
+        self.answered_next.append(&mut self.asked);
         let disk = Arc::clone(&self.disk);
         self.looks.spawn_blocking(move || disk.lock().unwrap_or_else(PoisonError::into_inner).look());
     }
@@ -226,9 +286,44 @@ impl Host {
         }
         self.said = saying;
         self.watch.follow(&seen.files, &self.options.pipelines);
+        let reloaded = Reloaded {
+            pillows: seen.wanted.keys().map(ToString::to_string).collect(),
+            problems: seen.problems.iter().cloned().collect(),
+            changed_settings: seen.changed_settings.clone(),
+        };
         self.seen = Some(seen);
         self.follow();
+        // Who asked sees at once what he is told.
+        self.show(false);
+        for reply in self.answered_next.drain(..) {
+            // Who asked may have gone meanwhile.
+            drop(reply.send(reloaded.clone()));
+        }
         self.looked();
+    }
+
+    /// Begins what runs beside the pillows.
+    fn begin_aside(&mut self) {
+        if let Some(agent) = self.observe.metrics.statsd.clone() {
+            let statsd = Statsd { agent, every: STATSD_EVERY };
+            self.aside.spawn(push(Arc::clone(self.metrics()), statsd, self.stop_aside.clone()));
+        }
+        if let Some(exporter) = self.exporter.take() {
+            self.aside.spawn(exporter.run(self.stop_aside.clone()));
+        }
+    }
+
+    /// Lets the console see how things are.
+    fn show(&self, stopping: bool) {
+        self.overview.send_replace(Overview {
+            at: Some(Instant::now()),
+            looked: self.seen.is_some(),
+            stopping,
+            wanted: self.seen.iter().flat_map(|seen| seen.wanted.keys().cloned()).collect(),
+            running: self.statuses(),
+            unstarted: self.pillows.unstarted().map(|(name, why)| (name.clone(), why.reason.clone())).collect(),
+            problems: self.seen.iter().flat_map(|seen| seen.problems.iter().cloned()).collect(),
+        });
     }
 
     fn follow(&mut self) {
@@ -255,7 +350,7 @@ impl Host {
 
     /// Writes the metrics beside the file and renames, so that a reader never sees half of them.
     fn write_metrics(&mut self) {
-        let Some(file) = &self.metrics_file else { return };
+        let Some(file) = &self.observe.metrics.file else { return };
         let partial = file.with_extension("partial");
         let written = std::fs::write(&partial, self.metrics().encode()).and_then(|()| std::fs::rename(&partial, file));
         match written {
@@ -292,6 +387,7 @@ impl Host {
         let mut beats = interval(BEAT_EVERY);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut overdue = false;
+        self.show(true);
         while let (Some(seen), false) = (&self.seen, self.pillows.running().is_empty()) {
             tokio::select! {
                 biased;
@@ -303,9 +399,16 @@ impl Host {
                 // It owns its partitions until the end, and others must know.
                 _ = beats.tick() => drop(self.beat().await),
             }
+            self.show(true);
         }
         if let Err(outage) = self.resources.checkpoints().leave(&self.id).await {
             tracing::warn!(error = %chain(&outage), "could not take the heartbeats back");
+        }
+        self.stop_aside.cancel();
+        let ended = timeout(ASIDE_LIMIT, async { while self.aside.join_next().await.is_some() {} }).await;
+        if ended.is_err() {
+            tracing::warn!(limit = ?ASIDE_LIMIT, "the last metrics and traces were not sent in time");
+            self.aside.shutdown().await;
         }
         if overdue {
             let grace = self.grace_period;

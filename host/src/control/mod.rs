@@ -8,6 +8,7 @@
 //! `assemble.rs` is the only file of the host that names every adapter.
 
 mod assemble;
+mod console;
 mod disk;
 mod environment;
 mod heartbeat;
@@ -27,6 +28,7 @@ use std::path::PathBuf;
 use crate::model::Outage;
 
 pub use assemble::{Indices, Resources, open_checkpoints, search_indices, tables_url};
+pub use console::{Console, ConsoleError, Overview, Reloaded, status_rows};
 pub use host::{Host, HostEnd, Observer, Options, Until};
 pub use load::load_files;
 pub use swap::check_modules;
@@ -56,4 +58,7 @@ pub enum Error {
     /// What the settings name cannot be opened.
     #[error("could not open what the settings name")]
     Resources(#[source] Outage),
+    /// Traces cannot be sent where the settings say.
+    #[error("traces cannot be sent")]
+    Traces(#[source] crate::traces::Error),
 }

@@ -10,7 +10,7 @@ use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::PillowMetrics;
+use crate::metrics::{Metrics, PillowMetrics};
 use crate::model::{Clock, PillowName, chain};
 use crate::pipeline::{Generation, Pillow, State, Status};
 
@@ -46,6 +46,7 @@ pub(super) struct Running {
     file: PathBuf,
     shape: Shape,
     metrics: PillowMetrics,
+    all_metrics: Arc<Metrics>,
     task: task::Id,
     /// What begins when it has ended.
     next: Option<Next>,
@@ -65,6 +66,15 @@ pub(super) struct Refused {
     shape: Shape,
     /// When it is tried again as it is; none: not before it changes.
     again: Option<(Instant, Duration)>,
+}
+
+impl Running {
+    /// Says how many of its failures are parked.
+    pub(super) fn count_parked(&self, name: &PillowName, count: u64) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.metrics.parked.set(count);
+        self.all_metrics.original().error_queue(name, count);
+    }
 }
 
 /// Something that a task of a pillow came to.
@@ -258,7 +268,9 @@ impl Pillows {
         let known = (Arc::clone(&self.host), metrics.clone());
         let (handle, supervisor) = supervise(*frame, generation, known, hold, self.stop.child_token());
         let task = self.tasks.spawn(supervisor.run()).id();
-        self.running.insert(name.clone(), Running { handle, last_swap, file, shape, metrics, task, next: None });
+        let all_metrics = Arc::clone(self.resources.metrics());
+        let running = Running { handle, last_swap, file, shape, metrics, all_metrics, task, next: None };
+        self.running.insert(name.clone(), running);
     }
 
     /// A pillow ended, because it was told to: what was built for it begins.

@@ -19,6 +19,13 @@ pub(super) fn describe(before: &Settings, after: &Settings, manifests: &[Manifes
     if before.log() != after.log() {
         changes.push("log".to_owned());
     }
+    let (observed, observes) = (before.observe(), after.observe());
+    let watched = [
+        ("metrics", observed.metrics != observes.metrics),
+        ("admin", observed.admin != observes.admin),
+        ("traces", observed.traces != observes.traces),
+    ];
+    changes.extend(watched.iter().filter(|(_, differs)| *differs).map(|(table, _)| (*table).to_owned()));
     (!changes.is_empty()).then(|| changes.join(", "))
 }
 
@@ -85,6 +92,11 @@ mod tests {
             "[limits]",
             "[log]\nlevel = \"debug\"\n[databases.second]\nurl = \"sqlite:s.db\"\n[limits]",
             Some("databases.second, log"),
+        );
+        check(
+            "[limits]",
+            "[admin]\n[traces]\nendpoint = \"http://collector:4318\"\n[metrics]\nstatsd = \"agent:8125\"\n[limits]",
+            Some("metrics, admin, traces"),
         );
     }
 }

@@ -114,6 +114,9 @@ impl Supervisor {
             if started.elapsed() > LONGEST_WAIT {
                 wait = FIRST_WAIT;
             }
+            if !matches!(end, End::Stopped) {
+                self.metrics.restarts.inc();
+            }
             match end {
                 End::Stopped => break,
                 End::Halted(causes) => {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::manifest::{Manifest, Processor as ProcessorEntry, Settings};
 use crate::model::{Outage, chain, timestamp_text};
-use crate::pipeline::{Generation, LookupStores, Pillow, Stage};
+use crate::pipeline::{Generation, LookupStores, Pillow, Stage, StageCounts};
 use crate::processor::{Processor, StartError, wasm};
 use crate::sink::{PrepareError, Sink};
 
@@ -149,7 +149,16 @@ async fn make(
     };
     let mut stages = Vec::new();
     for (entry, processor) in loaded {
-        stages.push(prepare(entry, processor, resources).await?);
+        let stage = prepare(entry, processor, resources).await?;
+        let (metrics, pillow) = (resources.metrics(), manifest.name());
+        let sink = |name: &Option<Arc<str>>| name.as_ref().map(|name| metrics.sink(pillow, name)).unwrap_or_default();
+        stages.push(stage.counted(StageCounts {
+            calls: metrics.calls(pillow, &entry.name),
+            tables: sink(&entry.tables),
+            indices: sink(&entry.indices),
+            topics: sink(&entry.topics),
+            caches: sink(&entry.caches),
+        }));
     }
     Ok(Ready { generation: Arc::new(Generation { number, stages }), frame })
 }

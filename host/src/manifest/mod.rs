@@ -7,6 +7,7 @@
 //! Whether a module can be loaded or a server answers is not asked here.
 
 mod names;
+mod observe;
 mod pillow;
 mod problem;
 mod read_elasticsearch;
@@ -21,6 +22,7 @@ mod shapes;
 mod tests;
 mod units;
 
+pub use observe::{Admin, MetricsUse, Observe, Traces};
 pub use pillow::{Batches, Configuration, DocumentsUse, Failures, FeedUse, Manifest, Pillow, Processor};
 pub use problem::{Code, Problem};
 pub use secret::{Lookup, Secret};

@@ -65,8 +65,8 @@ fn urls(section: &Section<'_>) -> Option<Vec<Text>> {
 
 fn credentials(section: &Section<'_>, urls: &[Text]) -> Option<Credentials> {
     let username = section.text("username");
-    let password = section.is_secret_given("password").then(|| section.secret("password")).flatten();
-    let api_key = section.is_secret_given("api-key").then(|| section.secret("api-key")).flatten();
+    let password = section.optional_secret("password");
+    let api_key = section.optional_secret("api-key");
     let credentials = match (username, password, api_key) {
         (None, None, None) => return None,
         (None, None, Some((key, _))) => Credentials::ApiKey(key.reveal().to_owned()),

@@ -11,6 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::names::{Group, name};
+use super::observe::Observe;
 use super::problem::Code;
 use super::report::Report;
 use super::section::{Section, Text, Value};
@@ -60,7 +61,7 @@ pub(super) fn read(report: &Report<'_>, table: &DeTable<'_>) -> (Settings, Defin
             sinks: BTreeMap::new(),
             limits: Limits::beside(report),
             log: Log::default(),
-            metrics_file: None,
+            observe: Observe::default(),
         },
     };
     reader.databases();
@@ -69,7 +70,7 @@ pub(super) fn read(report: &Report<'_>, table: &DeTable<'_>) -> (Settings, Defin
     let sinks = reader.sinks();
     reader.limits();
     reader.log();
-    reader.metrics();
+    reader.settings.observe = Observe::read(&root);
     (reader.settings, Defined { feeds, documents, sinks })
 }
 
@@ -266,9 +267,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn http_documents(section: &Section<'_>) -> Option<Documents> {
-        let has_authorization = ["authorization", "authorization-file", "authorization_file"];
-        let has_authorization = has_authorization.iter().any(|key| section.value(key).is_some());
-        let authorization = if has_authorization { section.secret("authorization") } else { None };
+        let authorization = section.optional_secret("authorization");
         let at_once = section.count("at-once", 1..=256, non_zero(16));
         let url = Self::http_url(section)?;
         if !url.reveal().contains("{id}") {
@@ -374,11 +373,6 @@ impl<'a> Reader<'a, '_> {
         let level = section.choice("level", &levels, Level::default());
         let format = section.choice("format", &[("text", Format::Text), ("json", Format::Json)], Format::default());
         self.settings.log = Log { level, format };
-    }
-
-    fn metrics(&mut self) {
-        let Some(section) = self.root.section("metrics", &shapes::settings::METRICS) else { return };
-        self.settings.metrics_file = section.required_text("file").map(|text| section.report.beside(&text.value));
     }
 
     /// The entries `[key.NAME]` with their paths; those that cannot be names are reported and left out.

@@ -31,7 +31,7 @@ pub(super) enum VariableError {
 }
 
 impl Secret {
-    pub(super) fn new(text: impl AsRef<str>) -> Self {
+    pub(crate) fn new(text: impl AsRef<str>) -> Self {
         Self(Arc::from(text.as_ref()))
     }
 

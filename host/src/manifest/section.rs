@@ -247,11 +247,18 @@ impl<'a> Section<'a> {
         None
     }
 
-    /// Whether a secret is there, in the file or in another one.
-    pub(super) fn is_secret_given(&self, key: &str) -> bool {
-        [key.to_owned(), format!("{key}-file"), format!("{key}_file")]
-            .iter()
-            .any(|key| self.table.contains_key(key.as_str()))
+    /// A secret that may be there, in the file or in another one.
+    pub(super) fn optional_secret(&self, key: &str) -> Option<(Secret, Range<usize>)> {
+        let names = [key.to_owned(), format!("{key}-file"), format!("{key}_file")];
+        if !names.iter().any(|name| self.holds(name)) {
+            return None;
+        }
+        self.secret(key)
+    }
+
+    /// Whether the table has this key, also where a secret stands in a file.
+    pub(super) fn holds(&self, key: &str) -> bool {
+        self.table.contains_key(key)
     }
 
     /// A secret that must be there, in the file or in another one.

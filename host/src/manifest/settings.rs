@@ -2,18 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Secret;
+use super::observe::Observe;
 use crate::sink::elasticsearch;
 
 /// The name of the database that holds the checkpoints.
 pub const MAIN: &str = "main";
 
 /// The settings. Holding them proves that they were checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     pub(super) databases: BTreeMap<Arc<str>, Database>,
     pub(super) feeds: BTreeMap<Arc<str>, Feed>,
@@ -21,7 +22,7 @@ pub struct Settings {
     pub(super) sinks: BTreeMap<Arc<str>, Sink>,
     pub(super) limits: Limits,
     pub(super) log: Log,
-    pub(super) metrics_file: Option<PathBuf>,
+    pub(super) observe: Observe,
 }
 
 /// A database.
@@ -228,9 +229,9 @@ impl Settings {
         &self.log
     }
 
-    /// Where the metrics are written once a second, if anywhere. It takes effect at the start of the process.
-    pub fn metrics_file(&self) -> Option<&Path> {
-        self.metrics_file.as_deref()
+    /// How the host is watched from outside. It takes effect at the start of the process.
+    pub fn observe(&self) -> &Observe {
+        &self.observe
     }
 
     /// Whether these settings and `other` say the same of `used`.

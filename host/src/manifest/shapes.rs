@@ -33,8 +33,10 @@ const fn names(path: &'static str) -> Shape {
 pub(super) mod settings {
     use super::{Shape, kind, names, shape};
 
-    pub(in super::super) static ROOT: Shape =
-        shape("", &["database", "databases", "feeds", "documents", "sinks", "limits", "log", "metrics"]);
+    pub(in super::super) static ROOT: Shape = shape(
+        "",
+        &["database", "databases", "feeds", "documents", "sinks", "limits", "log", "metrics", "admin", "traces"],
+    );
     pub(in super::super) static DATABASE: Shape = Shape { secrets: &["url"], ..shape("database", &["url"]) };
     pub(in super::super) static DATABASES: Shape = names("databases");
     pub(in super::super) static DATABASES_NAME: Shape =
@@ -109,7 +111,9 @@ pub(super) mod settings {
         ],
     );
     pub(in super::super) static LOG: Shape = shape("log", &["level", "format"]);
-    pub(in super::super) static METRICS: Shape = shape("metrics", &["file"]);
+    pub(in super::super) static METRICS: Shape = shape("metrics", &["file", "statsd", "case-types"]);
+    pub(in super::super) static ADMIN: Shape = Shape { secrets: &["token"], ..shape("admin", &["listen", "token"]) };
+    pub(in super::super) static TRACES: Shape = shape("traces", &["endpoint", "sample"]);
 
     /// All of them.
     pub(in super::super) fn all() -> Vec<&'static Shape> {
@@ -127,6 +131,8 @@ pub(super) mod settings {
             &LIMITS,
             &LOG,
             &METRICS,
+            &ADMIN,
+            &TRACES,
         ];
         single.into_iter().chain(&FEED).chain(&STORE).chain(&SINK).collect()
     }

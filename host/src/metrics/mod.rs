@@ -4,8 +4,12 @@
 //! manifests, topics and fixed words: never ids, never text of a guest or a server.
 
 mod declare;
+mod original;
+mod statsd;
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text};
 use prometheus_client::metrics::counter::Counter;
@@ -16,11 +20,20 @@ use prometheus_client::registry::Registry;
 
 use crate::model::{FailureKind, Partition, PillowName, ProcessorName};
 
+pub use declare::{Declared, Kind};
+pub use original::{CaseTypes, FEED_TYPES, Original};
+pub use statsd::{Statsd, push};
+
+/// A counter of seconds.
+pub type SecondsCounter = Counter<f64, AtomicU64>;
+
 /// All metrics of a process. Handed around in an `Arc`.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    declared: Vec<Declared>,
     families: declare::Families,
+    original: Original,
 }
 
 /// The metrics of one pillow.
@@ -32,8 +45,16 @@ pub struct PillowMetrics {
     pub collapsed: Counter,
     /// Entries that could not be decoded, and were parked.
     pub undecodable: Counter,
+    /// Entries that are settled.
+    pub settled: Counter,
     /// Batches that were settled.
     pub batches: Counter,
+    /// Entries of one batch, before collapsing.
+    pub batch_entries: Histogram,
+    /// Runs that ended and are begun again: an outage, a halt, another host.
+    pub restarts: Counter,
+    /// Failures that are parked now, as last counted.
+    pub parked: Gauge,
     /// Seconds from the close of a batch to its settle.
     pub batch_seconds: Histogram,
     /// Seconds of one bulk fetch.
@@ -70,6 +91,36 @@ pub struct ProcessorMetrics {
     parked: [Counter; FailureKind::ALL.len()],
 }
 
+/// What the calls of a processor cost. The default counts for nobody.
+#[derive(Debug, Clone, Default)]
+pub struct CallMetrics {
+    /// Calls, with those that a fault makes necessary.
+    pub calls: Counter,
+    /// CPU time of the calls.
+    pub cpu: SecondsCounter,
+    /// Calls that ended with a crash.
+    pub traps: Counter,
+    /// Calls that took more than they may.
+    pub limits: Counter,
+    /// Calls whose answer the contract does not allow.
+    pub bad_answers: Counter,
+    /// Calls for several changes that did not come to an answer, under the original's name.
+    pub batch_exceptions: Counter,
+}
+
+/// The metrics of what a pillow does with one sink. The default counts for nobody.
+#[derive(Debug, Clone, Default)]
+pub struct SinkMetrics {
+    /// The sink's name in the settings.
+    pub name: Arc<str>,
+    /// Writes that the sink took, and operations on rows that were committed.
+    pub taken: Counter,
+    /// Writes that it refused.
+    pub rejected: Counter,
+    /// How long the pillow waited because it did not answer.
+    pub outage: SecondsCounter,
+}
+
 /// The metrics of one partition of a pillow.
 #[derive(Debug, Clone)]
 pub struct LaneMetrics {
@@ -98,6 +149,25 @@ struct OfProcessorResult {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfProcessor {
+    pillow: String,
+    processor: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfSink {
+    pillow: String,
+    sink: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfSinkResult {
+    pillow: String,
+    sink: String,
+    result: Word,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfLane {
     pillow: String,
     topic: String,
@@ -117,9 +187,26 @@ impl EncodeLabelValue for Word {
 impl Metrics {
     /// Declares all metrics; nothing is counted yet.
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("pillowtop");
-        let families = declare::Families::declare(&mut registry);
-        Self { registry, families }
+        Self::with(CaseTypes::Together)
+    }
+
+    /// The same; `case_types` says how changes of cases are counted.
+    pub fn with(case_types: CaseTypes) -> Self {
+        let mut registry = Registry::default();
+        let mut declared = Vec::new();
+        let families = declare::Families::declare(&mut registry, &mut declared);
+        let original = Original::declare(&mut registry, &mut declared, case_types);
+        Self { registry, declared, families, original }
+    }
+
+    /// All that is declared, also what nothing was counted of yet.
+    pub fn declared(&self) -> &[Declared] {
+        &self.declared
+    }
+
+    /// The metrics under the names that the original has for them.
+    pub fn original(&self) -> &Original {
+        &self.original
     }
 
     /// The handle of a pillow.
@@ -131,7 +218,11 @@ impl Metrics {
             read: all.read.get_or_create_owned(&label),
             collapsed: all.collapsed.get_or_create_owned(&label),
             undecodable: all.undecodable.get_or_create_owned(&label),
+            settled: all.settled.get_or_create_owned(&label),
             batches: all.batches.get_or_create_owned(&label),
+            batch_entries: all.batch_entries.get_or_create_owned(&label),
+            restarts: all.restarts.get_or_create_owned(&label),
+            parked: all.parked_now.get_or_create_owned(&label),
             batch_seconds: all.batch_seconds.get_or_create_owned(&label),
             fetch_seconds: all.fetch_seconds.get_or_create_owned(&label),
             settle_seconds: all.settle_seconds.get_or_create_owned(&label),
@@ -161,6 +252,40 @@ impl Metrics {
         }
     }
 
+    /// The handle of a processor's calls.
+    pub fn calls(&self, pillow: &PillowName, processor: &ProcessorName) -> CallMetrics {
+        let all = &self.families;
+        let label = OfProcessor { pillow: pillow.to_string(), processor: processor.to_string() };
+        let faults = |result| {
+            let OfProcessor { pillow, processor } = label.clone();
+            all.faults.get_or_create_owned(&OfProcessorResult { pillow, processor, result: Word(result) })
+        };
+        CallMetrics {
+            calls: all.calls.get_or_create_owned(&label),
+            cpu: all.cpu_seconds.get_or_create_owned(&label),
+            traps: faults("trap"),
+            limits: faults("limit"),
+            bad_answers: faults("bad-answer"),
+            batch_exceptions: self.original.batch_exceptions(pillow, processor.as_str()),
+        }
+    }
+
+    /// The handle of a pillow's use of a sink, by the name that the settings give it.
+    pub fn sink(&self, pillow: &PillowName, sink: &str) -> SinkMetrics {
+        let all = &self.families;
+        let label = OfSink { pillow: pillow.to_string(), sink: sink.to_owned() };
+        let writes = |result| {
+            let OfSink { pillow, sink } = label.clone();
+            all.sink_writes.get_or_create_owned(&OfSinkResult { pillow, sink, result: Word(result) })
+        };
+        SinkMetrics {
+            name: Arc::from(sink),
+            taken: writes("taken"),
+            rejected: writes("rejected"),
+            outage: all.sink_outage_seconds.get_or_create_owned(&label),
+        }
+    }
+
     /// The handle of a partition. [`Metrics::forget_lane`] ends it.
     pub fn lane(&self, pillow: &PillowName, partition: &Partition) -> LaneMetrics {
         let label = of_lane(pillow, partition);
@@ -176,6 +301,12 @@ impl Metrics {
         for gauges in [&self.families.lag, &self.families.queued_batches] {
             gauges.remove(&label);
         }
+        self.original.forget(pillow, partition);
+    }
+
+    /// Spans that were not sent, because the collector was down or too slow.
+    pub fn dropped_spans(&self) -> &Counter {
+        &self.families.dropped_spans
     }
 
     /// All of them in the OpenMetrics text format, 1.0.0.
@@ -216,6 +347,8 @@ mod tests {
         metrics.pillow(&pillow);
         metrics.processor(&pillow, &ProcessorName::new("rows"));
         metrics.lane(&pillow, &Partition::new("case", 0));
+        metrics.sink(&pillow, "tables");
+        metrics.calls(&pillow, &ProcessorName::new("rows"));
         let text: String =
             metrics.encode().lines().filter(|line| line.starts_with('#')).map(|line| format!("{line}\n")).collect();
         insta::assert_snapshot!("names", text);

@@ -1,11 +1,15 @@
 //! Carries one batch from closed to processed: draws its version, fetches its documents, calls the processors.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use opentelemetry::KeyValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{Batch, Era, Outage, WriteVersion, chain};
+
+use crate::traces::BatchTrace;
 
 use super::backoff::Backoff;
 use super::generation::Generation;
@@ -31,6 +35,7 @@ impl Carrier {
     pub(super) async fn carry(
         &self,
         mut batch: Batch,
+        mut trace: Option<Box<BatchTrace>>,
         before: Option<oneshot::Receiver<()>>,
         drawn: oneshot::Sender<()>,
     ) -> Option<Box<Processed>> {
@@ -59,9 +64,14 @@ impl Carrier {
         let versions = batch.changes.iter().map(version).collect();
         loop {
             let started = tokio::time::Instant::now();
+            let mut began = SystemTime::now();
             let documents = match fetcher.fetch(&batch.changes).await {
                 Ok(documents) => {
                     self.pillow.status.fetched(started.elapsed());
+                    if let Some(trace) = &mut trace {
+                        trace.note("fetch", began, vec![count("documents", documents.len())]);
+                        began = SystemTime::now();
+                    }
                     documents
                 }
                 Err(outage) => {
@@ -75,6 +85,10 @@ impl Carrier {
                     self.pillow.status.goes_on();
                     processed.versions = versions;
                     processed.permit = Some(permit);
+                    if let Some(trace) = &mut trace {
+                        trace.note("process", began, vec![count("writes", processed.writes.len())]);
+                    }
+                    processed.trace = trace;
                     return Some(Box::new(processed));
                 }
                 Err((again, hindrance)) => {
@@ -105,4 +119,8 @@ impl Carrier {
             () = tokio::time::sleep(backoff.wait()) => Some(()),
         }
     }
+}
+
+fn count(name: &'static str, number: usize) -> KeyValue {
+    KeyValue::new(name, i64::try_from(number).unwrap_or(i64::MAX))
 }

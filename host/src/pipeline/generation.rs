@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::metrics::{CallMetrics, SinkMetrics};
 use crate::model::{ProcessorName, Table, Write};
 use crate::processor::{Instance, Processor, StartError};
 use crate::sink::Sink;
@@ -34,10 +35,39 @@ pub struct Stage {
     pub topics: Option<Arc<dyn Sink>>,
     /// What its keys are dropped from; none when it has no caches.
     pub caches: Option<Arc<dyn Sink>>,
+    /// What it counts.
+    pub counts: StageCounts,
     /// The declared tables, shared with the rows on their way.
     declared: Vec<Arc<Table>>,
     /// One place per worker: an instance is used by one thread, and goes with its generation.
     instances: Vec<Mutex<Option<Running>>>,
+}
+
+/// What a processor counts within its generation. The default counts for nobody.
+#[derive(Debug, Clone, Default)]
+pub struct StageCounts {
+    /// Its calls.
+    pub calls: CallMetrics,
+    /// Its writes to tables.
+    pub tables: SinkMetrics,
+    /// Its writes to indices.
+    pub indices: SinkMetrics,
+    /// Its messages.
+    pub topics: SinkMetrics,
+    /// Its keys to invalidate.
+    pub caches: SinkMetrics,
+}
+
+impl StageCounts {
+    /// Where a write is counted.
+    pub(super) fn of(&self, write: &Write) -> &SinkMetrics {
+        match write {
+            Write::Rows { .. } => &self.tables,
+            Write::Index(_) | Write::Merge { .. } | Write::Delete { .. } => &self.indices,
+            Write::Publish(_) => &self.topics,
+            Write::Invalidate { .. } => &self.caches,
+        }
+    }
 }
 
 /// An instance with the look-ups that it was started with.
@@ -59,7 +89,14 @@ impl Stage {
     ) -> Self {
         let declared = processor.description().tables.iter().cloned().map(Arc::new).collect();
         let instances = (0..workers).map(|_| Mutex::new(None)).collect();
-        Self { name, processor, lookups, tables, indices, topics: None, caches: None, declared, instances }
+        let counts = StageCounts::default();
+        Self { name, processor, lookups, tables, indices, topics: None, caches: None, counts, declared, instances }
+    }
+
+    /// The same, which counts here.
+    #[must_use]
+    pub fn counted(self, counts: StageCounts) -> Self {
+        Self { counts, ..self }
     }
 
     /// The declared table of this name.

@@ -1,5 +1,10 @@
 //! Finds the change that crashes a processor: by halves, until it stands alone.
 
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::metrics::CallMetrics;
 use crate::model::{FailureKind, Item, Outcome, PartFailure, RetryHelps};
 use crate::processor::{Call, Fault, FaultKind};
 
@@ -34,7 +39,9 @@ pub(super) fn run(stage: &Stage, worker: usize, call: Call<'_>) -> Result<Vec<An
             Some(running) => running,
             None => stage.take_instance(worker).map_err(Hindrance::Processor)?,
         };
+        let began = cpu_time();
         let answered = running.instance.process(&Call { items, ..call });
+        count(&stage.counts.calls, cpu_time().saturating_sub(began), answered.as_ref().err(), items.len());
         // What came of a store that is down is nobody's failure, a fault as little as an answer that blames the
         // document: the batch is held, not parked.
         if let Some(outage) = running.lookups.take_outage() {
@@ -59,6 +66,26 @@ pub(super) fn run(stage: &Stage, worker: usize, call: Call<'_>) -> Result<Vec<An
         stage.give_back(worker, running);
     }
     Ok(answers)
+}
+
+/// Counts a call over so many items.
+fn count(calls: &CallMetrics, took: Duration, fault: Option<&Fault>, items: usize) {
+    calls.calls.inc();
+    calls.cpu.inc_by(took.as_secs_f64());
+    let Some(fault) = fault else { return };
+    match fault.kind {
+        FaultKind::Trap => calls.traps.inc(),
+        FaultKind::Limit => calls.limits.inc(),
+        FaultKind::BadAnswer => calls.bad_answers.inc(),
+    };
+    if items > 1 {
+        calls.batch_exceptions.inc();
+    }
+}
+
+/// What the calling thread has spent; calls run on threads of their own.
+fn cpu_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 fn poison(fault: Fault) -> Answer {

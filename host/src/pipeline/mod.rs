@@ -24,7 +24,7 @@ mod workers;
 
 pub use backoff::Backoff;
 pub use fetch::{Fetcher, InstanceLookups, LookupStores};
-pub use generation::{Generation, Stage};
+pub use generation::{Generation, Stage, StageCounts};
 pub use halt::{Cause, FailureLimit};
 pub use runner::{End, Pillow, Runner, Tuning};
 pub use status::{Counts, LaneStatus, Snapshot, State, Status};

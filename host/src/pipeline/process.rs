@@ -10,6 +10,7 @@ use crate::model::{
     Resolved, RetryHelps, Undecodable, Want, Write, WriteVersion,
 };
 use crate::processor::{Call, StartError};
+use crate::traces::BatchTrace;
 
 use super::generation::{Generation, Stage};
 use super::isolate::{self, Answer};
@@ -80,6 +81,8 @@ pub(super) struct Processed {
     pub(super) versions: Vec<WriteVersion>,
     /// Its place among the batches of the process, given back when it settled.
     pub(super) permit: Option<OwnedSemaphorePermit>,
+    /// Where its stages are noted, if it is traced.
+    pub(super) trace: Option<Box<BatchTrace>>,
 }
 
 /// A write, by whom and for which change of the batch.
@@ -135,6 +138,7 @@ pub(super) async fn process(
         sent: 0,
         versions: Vec::new(),
         permit: None,
+        trace: None,
     };
 
     let only = processed.batch.only.clone();

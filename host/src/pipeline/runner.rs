@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -16,6 +16,7 @@ use crate::model::{
     Batch, Change, Clock, Collapse, Entry, Epoch, Era, Partition, PillowName, Position, WriteVersion, chain, collapse,
 };
 use crate::replay::{RetryGroup, group};
+use crate::traces::BatchTrace;
 
 use super::carry::Carrier;
 use super::fetch::Fetcher;
@@ -107,6 +108,8 @@ pub struct Runner {
     last_drawn: Option<oneshot::Receiver<()>>,
     waiting_retries: Vec<RetryGroup>,
     at_end: bool,
+    /// When the feed was last turned to; noted only while batches are traced.
+    turned: Option<SystemTime>,
     /// A settle did not commit: what follows it in its lane must not settle either.
     cut_off: bool,
     /// Ends the waiting for what is down: cancelled by the stop, and when the run drains for another reason.
@@ -160,6 +163,7 @@ impl Runner {
             last_drawn: None,
             waiting_retries: Vec::new(),
             at_end: false,
+            turned: None,
             cut_off: false,
             give_up: CancellationToken::new(),
         }
@@ -254,6 +258,7 @@ impl Runner {
     async fn next(&mut self, feed: &mut dyn Feed, lag: &mut Interval, stop: &CancellationToken) -> Event {
         let has_room = self.has_room();
         let reads = has_room && !*self.paused.borrow();
+        self.turned = (reads && self.pillow.status.traces().is_on()).then(SystemTime::now);
         tokio::select! {
             biased;
             () = stop.cancelled() => Event::Stop,
@@ -285,7 +290,9 @@ impl Runner {
         let at: Vec<(Partition, Position)> =
             self.positions.iter().map(|(partition, position)| (partition.clone(), position.clone())).collect();
         match timeout(LAG_LIMIT, feed.ends(&at)).await {
-            Ok(Ok(ends)) => ends.iter().for_each(|end| self.pillow.status.set_lag(&end.partition, end.lag)),
+            Ok(Ok(ends)) => ends.iter().for_each(|end| {
+                self.pillow.status.set_end(self.positions.get(&end.partition), end);
+            }),
             Ok(Err(error)) => {
                 tracing::debug!(pillow = %self.pillow.name, error = %chain(&error), "lag is not known");
             }
@@ -305,6 +312,7 @@ impl Runner {
             }
         }
         let decoded = changes.len();
+        self.pillow.status.count_read(&changes, count);
         let changes = collapse(changes, self.pillow.tuning.collapse);
         self.pillow.status.count(|counts| {
             counts.read += count as u64;
@@ -320,7 +328,8 @@ impl Runner {
             time: self.pillow.clock.now(),
             only: None,
         };
-        self.carry(batch);
+        let trace = self.turned.and_then(|turned| self.pillow.status.begin_trace(turned));
+        self.carry(batch, trace);
     }
 
     fn start_retries(&mut self) {
@@ -342,11 +351,11 @@ impl Runner {
                 time: self.pillow.clock.now(),
                 only: Some(retry.processor),
             };
-            self.carry(batch);
+            self.carry(batch, None);
         }
     }
 
-    fn carry(&mut self, batch: Batch) {
+    fn carry(&mut self, batch: Batch, trace: Option<Box<BatchTrace>>) {
         let ticket = self.lanes.enter(&batch.partition);
         let (drawn, last_drawn) = oneshot::channel();
         let before = self.last_drawn.replace(last_drawn);
@@ -357,7 +366,7 @@ impl Runner {
             era: self.owned[&batch.partition].1,
             give_up: self.give_up.clone(),
         };
-        self.carried.spawn(async move { (ticket, carrier.carry(batch, before, drawn).await) });
+        self.carried.spawn(async move { (ticket, carrier.carry(batch, trace, before, drawn).await) });
     }
 
     /// Starts the next settle when none is under way; what finished meanwhile settles together.
@@ -388,7 +397,7 @@ impl Runner {
     /// Takes note of a settle; the end of the run when it did not commit.
     fn settled(&mut self, done: Done, took: Duration) -> Option<End> {
         self.in_settle = 0;
-        let (batches, failures, settled) = match done {
+        let (mut batches, failures, settled) = match done {
             Done::Settled { batches, failures, settled } => (batches, failures, settled),
             not_committed => {
                 self.cut_off = true;
@@ -422,6 +431,7 @@ impl Runner {
             self.pillow.status.set_in_flight(partition, depth);
         }
         self.pillow.status.count_settled(&batches, &failures, took, now);
+        self.pillow.status.finish_traces(&mut batches);
         self.pillow.status.count(|counts| {
             counts.settles += 1;
             counts.parked += failures.len() as u64;

@@ -1,14 +1,19 @@
 //! Writes finished batches to their sinks, then commits: the only way in which progress moves.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use futures_util::future::join_all;
+use opentelemetry::KeyValue;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::{CheckpointStore, SettleError, Settled, Settlement};
 use crate::fault;
+use crate::metrics::SinkMetrics;
 use crate::model::{
-    Clock, Epoch, Failure, FailureKind, Outage, PartFailure, Partition, PillowName, Resolved, RowWrite, Write, chain,
+    Clock, Epoch, Failure, FailureKind, Outage, PartFailure, Partition, PillowName, ProcessorName, Resolved, RowWrite,
+    Write, chain,
 };
 use crate::sink::{Rejected, Sink, Versioned};
 
@@ -54,6 +59,17 @@ struct Load {
     origin: Vec<Origin>,
     /// What the sink refused; none as long as it has not taken the writes.
     delivered: Option<Vec<Rejected>>,
+    counts: SinkMetrics,
+    /// When it was first given the writes, and when it had taken them.
+    began: Option<SystemTime>,
+    ended: Option<SystemTime>,
+}
+
+/// Operations on rows that settle, of one processor.
+struct RowCount {
+    processor: ProcessorName,
+    counts: SinkMetrics,
+    rows: u64,
 }
 
 /// Where a write came from.
@@ -67,8 +83,9 @@ struct Origin {
 }
 
 impl Load {
-    fn new(sink: &Arc<dyn Sink>) -> Self {
-        Self { sink: Arc::clone(sink), writes: Vec::new(), origin: Vec::new(), delivered: None }
+    fn new(sink: &Arc<dyn Sink>, counts: SinkMetrics) -> Self {
+        let (writes, origin) = (Vec::new(), Vec::new());
+        Self { sink: Arc::clone(sink), writes, origin, delivered: None, counts, began: None, ended: None }
     }
 }
 
@@ -76,13 +93,20 @@ impl Settler {
     /// Settles a group. Waits as long as a sink or the database is down, unless `stop` says otherwise; never cut off
     /// half-way by its caller.
     pub(super) async fn settle(&self, mut group: Group, stop: &CancellationToken) -> Done {
-        let (mut loads, rows) = sort(&mut group.batches);
+        let (mut loads, rows, row_counts) = sort(&mut group.batches);
         let mut backoff = Backoff::new(group.batches.first().map_or(1, |processed| processed.batch.version.0));
+        let mut tried_at = Instant::now();
         while let Err(outage) = deliver_all(&mut loads).await {
-            if !self.wait("sink", &outage, &mut backoff, stop).await {
+            let goes_on = self.wait("sink", &outage, &mut backoff, stop).await;
+            for load in loads.iter().filter(|load| load.delivered.is_none()) {
+                load.counts.outage.inc_by(tried_at.elapsed().as_secs_f64());
+            }
+            tried_at = Instant::now();
+            if !goes_on {
                 return Done::Abandoned;
             }
         }
+        trace_writes(&mut group.batches, &loads);
         fault::point("settle.sinks-flushed");
         self.status.goes_on();
 
@@ -99,6 +123,7 @@ impl Settler {
         }
         let settlement = self.settlement(&mut group, rows);
         let mut tried = false;
+        let began = SystemTime::now();
         backoff.reset();
         loop {
             match self.checkpoints.settle(&settlement).await {
@@ -106,6 +131,8 @@ impl Settler {
                     fault::point("settle.committed");
                     self.status.goes_on();
                     self.window().add(&settled.rejected);
+                    count_rows(&row_counts, &settled.rejected);
+                    trace_settle(&mut group.batches, began);
                     let mut failures = settlement.parked;
                     failures.extend(settled.rejected.iter().cloned());
                     return Done::Settled { batches: group.batches, failures, settled };
@@ -194,7 +221,12 @@ fn resolves(done: &Resolved, failure: &Failure) -> bool {
 /// Gives every sink its writes. Those that took them are not given them again when another one is down.
 async fn deliver_all(loads: &mut [Load]) -> Result<(), Outage> {
     let deliveries = loads.iter_mut().filter(|load| load.delivered.is_none()).map(|load| async {
-        load.delivered = Some(deliver(load).await?);
+        load.began.get_or_insert_with(SystemTime::now);
+        let rejected = deliver(load).await?;
+        load.ended = Some(SystemTime::now());
+        load.counts.taken.inc_by((load.writes.len() - rejected.len()) as u64);
+        load.counts.rejected.inc_by(rejected.len() as u64);
+        load.delivered = Some(rejected);
         Ok(())
     });
     join_all(deliveries).await.into_iter().collect()
@@ -230,28 +262,39 @@ fn reject(batches: &mut [Processed], loads: Vec<Load>) {
 
 /// Sorts the writes by where they go: to sinks, or as rows into the settle. Generations share their sinks, so what two of
 /// them wrote for one sink goes to it in the order of the lane.
-fn sort(batches: &mut [Processed]) -> (Vec<Load>, Vec<RowWrite>) {
+fn sort(batches: &mut [Processed]) -> (Vec<Load>, Vec<RowWrite>, Vec<RowCount>) {
     let mut loads: Vec<Load> = Vec::new();
     let mut rows = Vec::new();
+    let mut row_counts: Vec<RowCount> = Vec::new();
     for (at, processed) in batches.iter_mut().enumerate() {
         for staged in std::mem::take(&mut processed.writes) {
             let stage = &processed.generation.stages[staged.stage];
             let change = &processed.batch.changes[staged.change];
+            let counts = stage.counts.of(&staged.write);
             // A generation is assembled with a sink for everything that its description declares, and a write to
             // anything else was refused when the processor answered.
             let sink = stage.sink(&staged.write).expect("a declared target has a sink");
             match staged.write {
-                Write::Rows { table, op } if sink.rows_settle() => rows.push(RowWrite {
-                    processor: stage.name.clone(),
-                    document: change.key.clone(),
-                    table: Arc::clone(stage.table(&table).expect("the table was checked against the description")),
-                    op,
-                }),
+                Write::Rows { table, op } if sink.rows_settle() => {
+                    match row_counts.iter_mut().find(|count| count.processor == stage.name) {
+                        Some(known) => known.rows += 1,
+                        None => {
+                            let (processor, counts) = (stage.name.clone(), counts.clone());
+                            row_counts.push(RowCount { processor, counts, rows: 1 });
+                        }
+                    }
+                    rows.push(RowWrite {
+                        processor: stage.name.clone(),
+                        document: change.key.clone(),
+                        table: Arc::clone(stage.table(&table).expect("the table was checked against the description")),
+                        op,
+                    });
+                }
                 write => {
                     let load = match loads.iter_mut().position(|load| Arc::ptr_eq(&load.sink, sink)) {
                         Some(known) => &mut loads[known],
                         None => {
-                            loads.push(Load::new(sink));
+                            loads.push(Load::new(sink, counts.clone()));
                             loads.last_mut().expect("it was pushed a line above")
                         }
                     };
@@ -268,5 +311,39 @@ fn sort(batches: &mut [Processed]) -> (Vec<Load>, Vec<RowWrite>) {
             }
         }
     }
-    (loads, rows)
+    (loads, rows, row_counts)
+}
+
+/// Counts rows that settled. A rejection names its processor.
+fn count_rows(counts: &[RowCount], rejected: &[Failure]) {
+    for RowCount { processor, counts, rows } in counts {
+        let refused = rejected.iter().filter(|failure| failure.id.processor.as_ref() == Some(processor)).count() as u64;
+        counts.taken.inc_by(rows.saturating_sub(refused));
+        counts.rejected.inc_by(refused);
+    }
+}
+
+/// Notes in the traces of the batches, which are written together, what each sink took and for how long.
+fn trace_writes(batches: &mut [Processed], loads: &[Load]) {
+    for trace in batches.iter_mut().filter_map(|processed| processed.trace.as_mut()) {
+        for load in loads {
+            let (Some(began), Some(ended)) = (load.began, load.ended) else { continue };
+            let attributes = vec![
+                KeyValue::new("sink", Arc::clone(&load.counts.name)),
+                KeyValue::new("writes", i64::try_from(load.writes.len()).unwrap_or(i64::MAX)),
+                KeyValue::new(
+                    "rejected",
+                    load.delivered.as_ref().map_or(0, |all| i64::try_from(all.len()).unwrap_or(i64::MAX)),
+                ),
+            ];
+            trace.note_until("write", began, ended, attributes);
+        }
+    }
+}
+
+fn trace_settle(batches: &mut [Processed], began: SystemTime) {
+    let count = i64::try_from(batches.len()).unwrap_or(i64::MAX);
+    for trace in batches.iter_mut().filter_map(|processed| processed.trace.as_mut()) {
+        trace.note("settle", began, vec![KeyValue::new("batches", count)]);
+    }
 }

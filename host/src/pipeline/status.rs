@@ -1,15 +1,18 @@
 //! What a pillow says of itself: state, lanes, counts. Read by heartbeats and by whoever waits for "caught up".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use opentelemetry::KeyValue;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::metrics::{Metrics, PillowMetrics};
-use crate::model::{Failure, Partition, PillowName, Position};
+use crate::feed::End;
+use crate::metrics::{FEED_TYPES, Metrics, PillowMetrics};
+use crate::model::{Batch, Change, DocumentKey, Failure, Partition, PillowName, Position};
+use crate::traces::{BatchTrace, Traces};
 
 use super::halt::Cause;
 use super::process::Processed;
@@ -124,6 +127,8 @@ pub struct Status {
     pillow: PillowName,
     metrics: Arc<Metrics>,
     own: PillowMetrics,
+    traces: Traces,
+    feed_type: &'static str,
 }
 
 impl Status {
@@ -138,7 +143,32 @@ impl Status {
             delay_ms: None,
         };
         let own = metrics.pillow(&pillow);
-        Self { inner: Mutex::new(snapshot), caught_up: watch::Sender::new(false), pillow, metrics, own }
+        Self {
+            inner: Mutex::new(snapshot),
+            caught_up: watch::Sender::new(false),
+            pillow,
+            metrics,
+            own,
+            traces: Traces::default(),
+            feed_type: FEED_TYPES[0],
+        }
+    }
+
+    /// The same, which traces its batches.
+    #[must_use]
+    pub fn traced(self, traces: Traces) -> Self {
+        Self { traces, ..self }
+    }
+
+    /// The same, of a pillow that reads a feed of this type.
+    #[must_use]
+    pub fn fed_by(self, feed_type: &'static str) -> Self {
+        Self { feed_type, ..self }
+    }
+
+    /// What decides which batches are traced.
+    pub(super) fn traces(&self) -> &Traces {
+        &self.traces
     }
 
     /// The status now.
@@ -185,8 +215,15 @@ impl Status {
         drop(inner);
         self.own.read.inc_by(counts.read - before.read);
         self.own.collapsed.inc_by(counts.collapsed - before.collapsed);
+        self.own.settled.inc_by(counts.settled - before.settled);
         self.own.batches.inc_by(counts.batches - before.batches);
         self.own.commits.inc_by(counts.settles - before.settles);
+    }
+
+    /// Counts the changes of a batch that closes, before they are collapsed, and all its entries.
+    pub(super) fn count_read(&self, changes: &[Arc<Change>], entries: usize) {
+        self.own.batch_entries.observe(f64::from(u32::try_from(entries).unwrap_or(u32::MAX)));
+        self.metrics.original().read(&self.pillow, changes);
     }
 
     pub(super) fn fetched(&self, took: Duration) {
@@ -199,6 +236,7 @@ impl Status {
         for processed in batches {
             let age = now.duration_since(processed.batch.time).as_secs_f64();
             self.own.batch_seconds.observe(age.max(0.0));
+            self.count_original(&processed.batch, failures, age, now);
             for (stage, tally) in processed.generation.stages.iter().zip(&processed.tallies) {
                 let metrics = self.metrics.processor(&self.pillow, &stage.name);
                 metrics.written.inc_by(tally.written);
@@ -211,6 +249,7 @@ impl Status {
             }
         }
         for failure in failures {
+            self.metrics.original().failed(&self.pillow, failure.kind.as_str());
             match &failure.id.processor {
                 Some(processor) => {
                     self.metrics.processor(&self.pillow, processor).parked(failure.kind).inc();
@@ -220,6 +259,57 @@ impl Status {
                 }
             }
         }
+    }
+
+    /// Counts a batch of the feed as the original does.
+    fn count_original(&self, batch: &Batch, failures: &[Failure], age: f64, now: Timestamp) {
+        let Some(progress) = &batch.progress else { return };
+        let original = self.metrics.original();
+        let topic = &progress.partition.topic;
+        let number = Some(progress.partition.number);
+        original.checkpoint(&self.pillow, topic, number, &progress.next);
+        let changes = u32::try_from(batch.changes.len()).unwrap_or(u32::MAX);
+        original.processed(&self.pillow, changes, age);
+        let failed: HashSet<&DocumentKey> = failures.iter().map(|failure| &failure.id.document).collect();
+        original.succeeded(&self.pillow, batch.changes.iter().filter(|change| !failed.contains(&change.key)));
+        let age_of = |change: Option<&Arc<Change>>| Some(now.duration_since(change?.published_at?).as_secs_f64());
+        if let Some(seconds) = age_of(batch.changes.first()) {
+            original.chunk_lag(&self.pillow, seconds);
+        }
+        if let Some(seconds) = age_of(batch.changes.last()) {
+            original.lag(&self.pillow, topic, number, seconds);
+        }
+    }
+
+    /// The trace of a batch that was read since `turned`, if it is traced.
+    pub(super) fn begin_trace(&self, turned: SystemTime) -> Option<Box<BatchTrace>> {
+        let mut trace = self.traces.begin(turned)?;
+        trace.note("read", turned, Vec::new());
+        Some(Box::new(trace))
+    }
+
+    /// Ends the traces of batches that settled.
+    pub(super) fn finish_traces(&self, batches: &mut [Processed]) {
+        for processed in batches {
+            if let Some(trace) = processed.trace.take() {
+                trace.finish(self.trace_attributes(processed));
+            }
+        }
+    }
+
+    /// What a trace says of a batch that settled: names and numbers, no ids.
+    fn trace_attributes(&self, processed: &Processed) -> Vec<KeyValue> {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let Processed { batch, generation, .. } = processed;
+        vec![
+            KeyValue::new("pillow", self.pillow.to_string()),
+            KeyValue::new("topic", Arc::clone(&batch.partition.topic)),
+            KeyValue::new("partition", i64::from(batch.partition.number)),
+            KeyValue::new("generation", generation.number.cast_signed()),
+            KeyValue::new("entries", number(batch.read)),
+            KeyValue::new("changes", number(batch.changes.len())),
+            KeyValue::new("failed", processed.tallies.iter().map(|tally| tally.failed).sum::<u64>().cast_signed()),
+        ]
     }
 
     pub(super) fn set_delay(&self, milliseconds: i64) {
@@ -245,7 +335,16 @@ impl Status {
         self.lane(partition, |lane| lane.in_flight = batches);
     }
 
-    pub(super) fn set_lag(&self, partition: &Partition, lag: Option<u64>) {
+    /// Notes how far the checkpoint of a partition is from its end.
+    pub(super) fn set_end(&self, checkpoint: Option<&Position>, end: &End) {
+        if let Some(checkpoint) = checkpoint {
+            let compared = (checkpoint, &end.position, end.lag);
+            self.metrics.original().compared(&self.pillow, self.feed_type, &end.partition, compared);
+        }
+        self.set_lag(&end.partition, end.lag);
+    }
+
+    fn set_lag(&self, partition: &Partition, lag: Option<u64>) {
         if let Some(lag) = lag {
             self.metrics.lane(&self.pillow, partition).lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
         }

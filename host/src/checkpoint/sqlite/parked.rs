@@ -1,5 +1,7 @@
 //! Parked failures: put down, resolved, listed, asked for again.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
@@ -115,6 +117,14 @@ fn bind(query: Query, filter: &ParkedFilter) -> Query {
         .bind(filter.number)
         .bind(filter.due)
         .bind(filter.limit)
+}
+
+/// How many there are of each pillow. A writer beside it changes what is counted, not whether it is right for a moment.
+pub(super) async fn count(pool: &SqlitePool) -> Result<HashMap<PillowName, u64>, sqlx::Error> {
+    let rows = sqlx::query("select pillow, count(*) from pillowtop_parked group by pillow").fetch_all(pool).await?;
+    rows.iter()
+        .map(|row| Ok((PillowName::new(row.try_get::<String, _>(0)?), row.try_get::<i64, _>(1)?.cast_unsigned())))
+        .collect()
 }
 
 pub(super) async fn list(pool: &SqlitePool, filter: &ParkedFilter) -> Result<Vec<Parked>, sqlx::Error> {

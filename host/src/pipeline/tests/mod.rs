@@ -8,6 +8,7 @@ mod checkpoints;
 mod processors;
 
 mod bounds;
+mod counts;
 mod halt;
 mod isolation;
 mod look_ups;
