@@ -1,0 +1,3 @@
+//! Runs test vectors: `ucr-vectors FILE… [--json]`.
+
+fn main() {}

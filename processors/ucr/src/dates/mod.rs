@@ -1,0 +1,1 @@
+//! Dates: reading, arithmetic, writing, and the Ethiopian calendar.

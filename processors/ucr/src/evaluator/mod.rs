@@ -1,0 +1,1 @@
+//! Python expressions over the properties of a document.

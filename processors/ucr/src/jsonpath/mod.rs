@@ -1,0 +1,1 @@
+//! Paths into documents, in the dialect of `jsonpath_ng.ext`.
