@@ -29,8 +29,22 @@
 pub mod number;
 pub mod value;
 
+pub mod coerce;
+
+mod compiler;
+mod constants;
 mod context;
+pub mod data_source;
 mod error;
+mod expression;
+mod filter;
+mod indicator;
+mod named;
+pub mod names;
+mod operator;
+mod transform;
+#[cfg(feature = "vectors")]
+pub mod vectors;
 pub mod dates;
 pub mod evaluator;
 pub mod jsonpath;
@@ -39,4 +53,6 @@ pub mod regex;
 pub use context::{
     Context, EmptyWorld, Limits, MOST_NESTING, MOST_STEPS, NamedExpressions, NoNames, Query, QueryKind, World,
 };
+pub use data_source::{DataSource, FailedValidation, Outcome};
 pub use error::{ConfigError, EvalError, Problem};
+pub use indicator::Column;
