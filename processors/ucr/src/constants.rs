@@ -212,7 +212,8 @@ mod tests {
         check("1.50", "Decimal 1.50");
         check("0.0", "Decimal 0.0");
         check("100.25", "Decimal 100.25");
-        for text in ["-1.5", "1", ".5", "5.", "1.5e3", "1.2.3", "12.345"] {
+        check("12.345", "Decimal 12.345");
+        for text in ["-1.5", "1", ".5", "5.", "1.5e3", "1.2.3", "12.34"] {
             check(text, &format!("str {text}"));
         }
     }

@@ -159,7 +159,7 @@ impl Compiler<'_> {
             }
         };
         let choices: Vec<Value<'static>> = specs.iter().take(MOST_COLUMNS).map(constants::convert).collect();
-        let columns = choices.iter().map(|choice| column.part(&choice.to_string())).collect();
+        let columns = specs.iter().take(MOST_COLUMNS).map(|choice| column.part(&choice.to_string())).collect();
         Indicator { kind: Kind::Choices { property, choices, style }, columns }
     }
 
@@ -320,4 +320,163 @@ fn balances<'a>(
         balances.push(balance);
     }
     Ok(balances)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::QueryKind;
+    use crate::testing::{Known, indicator};
+
+    const DOCUMENT: &str =
+        r#"{"domain": "d", "case": "c", "word": "red", "words": "red  blue", "number": 5, "day": "2015-01-20"}"#;
+
+    fn check(spec: &str, expected: &str) {
+        let result = indicator(&Known::default(), spec, DOCUMENT);
+        assert_eq!(result, expected, "{spec}");
+    }
+
+    fn refused(spec: &str, place: &str) {
+        let result = indicator(&Known::default(), spec, DOCUMENT);
+        assert!(result.starts_with(&format!("config: {place}")), "{spec}: {result}");
+    }
+
+    #[test]
+    fn expressions_and_raw_properties_have_a_datatype() {
+        let raw = |more: &str| format!(r#"{{"type": "raw", "column_id": "c"{more}}}"#);
+        check(&raw(r#", "property_name": "day", "datatype": "date""#), "c=datetime.date(2015, 1, 20)");
+        check(&raw(r#", "property_path": ["no", "where"], "datatype": "array""#), "c=[None]");
+        refused(&raw(r#", "property_name": "day""#), "datatype: ");
+        refused(&raw(r#", "datatype": "date""#), "needs exactly one");
+        refused(&raw(r#", "property_name": "day", "datatype": "date", "transform": {}"#), "transform: ");
+        let spec = r#"{"type": "expression", "column_id": "c", "datatype": "string", "expression": 5}"#;
+        check(spec, "c='5'");
+        refused(r#"{"type": "expression", "column_id": "", "datatype": "string", "expression": 5}"#, "column_id: ");
+        refused(r#"{"type": "expression", "datatype": "string", "expression": 5}"#, "column_id: ");
+        refused(r#"{"type": "count", "column_id": "c", "datatype": "string"}"#, "datatype: ");
+    }
+
+    #[test]
+    fn truth_is_one_or_zero() {
+        let filter = r#"{"type": "boolean_expression", "operator": "gt", "property_value": 4,
+            "expression": {"type": "property_name", "property_name": "number"}}"#;
+        for kind in ["boolean", "small_boolean"] {
+            check(&format!(r#"{{"type": "{kind}", "column_id": "c", "filter": {filter}}}"#), "c=1");
+        }
+        check(
+            &format!(r#"{{"type": "boolean", "column_id": "c", "filter": {{"type": "not", "filter": {filter}}}}}"#),
+            "c=0",
+        );
+        refused(r#"{"type": "boolean", "column_id": "c", "filter": {}}"#, "filter: ");
+        check(r#"{"type": "count", "column_id": "c", "comment": "all"}"#, "c=1");
+    }
+
+    #[test]
+    fn a_choice_list_has_a_column_for_each_choice() {
+        let choices = |property: &str, more: &str| {
+            format!(r#"{{"type": "choice_list", "column_id": "c", "property_name": "{property}"{more}}}"#)
+        };
+        check(&choices("word", r#", "choices": ["red", "blue", 5]"#), "c_red=1, c_blue=0, c_5=0");
+        check(
+            &choices("words", r#", "choices": ["red", "", "r"], "select_style": "multiple""#),
+            "c_red=1, c_=1, c_r=0",
+        );
+        check(&choices("number", r#", "choices": [5]"#), "c_5=1");
+        check(
+            &choices("number", r#", "choices": ["5"], "select_style": "multiple""#),
+            "error: a int cannot be split into choices",
+        );
+        check(&choices("day", r#", "choices": ["2015-01-20"]"#), "c_2015-01-20=0");
+        check(&choices("word", ""), "");
+        refused(&choices("word", r#", "choices": ["a"], "select_style": "many""#), "select_style: ");
+    }
+
+    #[test]
+    fn a_ledger_has_a_column_for_each_product_of_the_domain() {
+        let world = Known::default()
+            .with(QueryKind::Ledgers, "c", r#"[{"section_id": "stock", "product_id": "p1", "balance": 20}, {"section_id": "x", "product_id": "p1", "balance": 7}]"#)
+            .with(QueryKind::Products, "a", r#"[{"product_id": "p1", "code": "a", "domain": "d"}]"#)
+            .with(QueryKind::Products, "b", r#"[{"product_id": "p1", "code": "b", "domain": "other"}]"#);
+        let ledger = |kind: &str| {
+            format!(
+                r#"{{"type": "{kind}", "column_id": "l", "ledger_section": "stock", "product_codes": ["a", "b"],
+                    "case_id_expression": {{"type": "property_name", "property_name": "case"}}}}"#
+            )
+        };
+        assert_eq!(indicator(&world, &ledger("ledger_balances"), DOCUMENT), "l_a=20, l_b=0");
+        let dates = "l_a=datetime.date(1970, 1, 21), l_b=datetime.date(1970, 1, 1)";
+        assert_eq!(indicator(&world, &ledger("due_list_date"), DOCUMENT), dates);
+        refused(&ledger("due_list_dates"), "type: ");
+    }
+
+    #[test]
+    fn the_default_columns_can_be_asked_for() {
+        check(r#"{"type": "repeat_iteration"}"#, "repeat_iteration=7");
+        check(r#"{"type": "inserted_at"}"#, "inserted_at=datetime.datetime(2021, 6, 15, 12, 34, 56, 789012)");
+    }
+
+    #[test]
+    fn transforms_come_before_the_datatype() {
+        let transformed = |value: &str, datatype: &str, transform: &str| {
+            format!(
+                r#"{{"type": "expression", "column_id": "c", "datatype": "{datatype}", "transform": {transform},
+                    "expression": {value}}}"#
+            )
+        };
+        let custom = |name: &str| format!(r#"{{"type": "custom", "custom_type": "{name}"}}"#);
+        for (value, transform, expected) in [
+            ("3", "{}", "c='3'"),
+            ("\"3\"", &*custom("month_display"), "c='March'"),
+            ("0", &custom("month_display"), "c=''"),
+            ("\"x\"", &custom("month_display"), "c=''"),
+            ("13", &custom("month_display"), "error: there is no such month"),
+            ("2.0", &custom("short_decimal_display"), "c='2'"),
+            ("2.345", &custom("short_decimal_display"), "c='2.35'"),
+            ("0.125", &custom("short_decimal_display"), "c='0.12'"),
+            ("\"x\"", &custom("short_decimal_display"), "c='x'"),
+            ("\"2021-06-14T12:34:57Z\"", &custom("days_elapsed_from_date"), "c='0'"),
+            ("\"2021-06-16\"", &custom("days_elapsed_from_date"), "c='-1'"),
+            ("5", &custom("days_elapsed_from_date"), "error: 5 is no date"),
+            ("\"x\"", r#"{"type": "translation", "translations": {"x": "y"}}"#, "c='y'"),
+            ("\"x\"", r#"{"type": "translation", "translations": {"x": {"fra": "f", "en": "e"}}}"#, "c='e'"),
+            ("\"x\"", r#"{"type": "translation", "translations": {"x": {"fra": "f", "b": "e"}}}"#, "c='e'"),
+            ("\"x\"", r#"{"type": "translation", "translations": {"x": "y"}, "mobile_or_web": "mobile"}"#, "c='x'"),
+            ("5", r#"{"type": "translation", "translations": {"5": "y"}}"#, "c='5'"),
+            (
+                "\"a b\"",
+                r#"{"type": "multiple_value_string_translation", "translations": {"a": "y"}, "delimiter": " "}"#,
+                "c='y b'",
+            ),
+            (
+                "5",
+                r#"{"type": "multiple_value_string_translation", "translations": {}, "delimiter": " "}"#,
+                "error: a int cannot be split",
+            ),
+            ("5", r#"{"type": "date_format", "format": "%d"}"#, "c='5'"),
+        ] {
+            check(&transformed(value, "string", transform), expected);
+        }
+        refused(&transformed("1", "string", &custom("x")), "transform.custom_type: ");
+        refused(&transformed("1", "string", r#"{"type": "date_format"}"#), "transform.format: ");
+        refused(&transformed("1", "string", r#"{"a": 1}"#), "transform.type: ");
+    }
+
+    #[test]
+    fn names_of_users_are_looked_up() {
+        let world = Known::default().with(
+            QueryKind::User,
+            "u",
+            r#"{"username": "ann@d.org", "first_name": "Ann", "last_name": "Lee"}"#,
+        );
+        let shown = |name: &str, id: &str| {
+            let spec = format!(
+                r#"{{"type": "expression", "column_id": "c", "datatype": "string", "expression": "{id}",
+                    "transform": {{"type": "custom", "custom_type": "{name}"}}}}"#
+            );
+            indicator(&world, &spec, DOCUMENT)
+        };
+        assert_eq!(shown("user_display", "u"), "c='ann@d.org'");
+        assert_eq!(shown("user_without_domain_display", "u"), "c='ann'");
+        assert_eq!(shown("user_display_including_name", "u"), "c='ann (Ann Lee)'");
+        assert_eq!(shown("user_display", "nobody"), "c='nobody'");
+    }
 }

@@ -42,9 +42,12 @@ mod indicator;
 mod named;
 pub mod names;
 mod operator;
+#[cfg(test)]
+mod testing;
 mod transform;
-#[cfg(feature = "vectors")]
+#[cfg(any(test, feature = "vectors"))]
 pub mod vectors;
+pub mod arithmetic;
 pub mod dates;
 pub mod evaluator;
 pub mod jsonpath;

@@ -3,6 +3,8 @@
 mod compile;
 mod files;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use files::{Definitions, read_definitions};
 pub use table::{Index, PrimaryKey};

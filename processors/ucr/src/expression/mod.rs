@@ -4,6 +4,8 @@ mod basics;
 mod compile;
 mod lists;
 mod lookups;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use compile::rewritten;
 

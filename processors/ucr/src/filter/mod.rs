@@ -1,6 +1,8 @@
 //! Filters: what is true of an item.
 
 mod compile;
+#[cfg(test)]
+mod tests;
 
 use std::rc::Rc;
 

@@ -5,6 +5,8 @@
 
 mod compare;
 mod run;
+#[cfg(test)]
+mod tests;
 mod typed;
 mod world;
 
