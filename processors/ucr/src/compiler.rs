@@ -3,9 +3,11 @@
 //! Each reading function gives something to go on with, also where it noted a problem; whoever holds the result of a
 //! compilation without problems holds no such stand-in.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::rc::Rc;
 
+use crate::LookUpKind;
 use crate::coerce::Datatype;
 use crate::error::Problem;
 use crate::expression::Expression;
@@ -19,6 +21,8 @@ const MOST_PROBLEMS: usize = 100;
 pub(crate) struct Compiler<'n> {
     pub(crate) problems: Vec<Problem>,
     path: String,
+    /// The kinds of look-ups that were read.
+    pub(crate) look_ups: BTreeSet<LookUpKind>,
     pub(crate) expressions: Option<&'n [(String, Rc<Expression>)]>,
     pub(crate) filters: Option<&'n [(String, Rc<Filter>)]>,
 }
@@ -28,7 +32,7 @@ impl<'n> Compiler<'n> {
         expressions: Option<&'n [(String, Rc<Expression>)]>,
         filters: Option<&'n [(String, Rc<Filter>)]>,
     ) -> Self {
-        Self { problems: Vec::new(), path: String::new(), expressions, filters }
+        Self { problems: Vec::new(), path: String::new(), look_ups: BTreeSet::new(), expressions, filters }
     }
 
     /// Notes a problem with what is being read.

@@ -52,6 +52,66 @@ pub enum QueryKind {
     User,
 }
 
+/// A kind of look-up, without its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LookUpKind {
+    Documents,
+    CaseForms,
+    Subcases,
+    CaseSharingGroups,
+    ReportingGroups,
+    Locations,
+    Ledgers,
+    Products,
+    Users,
+}
+
+impl LookUpKind {
+    /// The name that a processor declares it by.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Documents => "documents",
+            Self::CaseForms => "case-forms",
+            Self::Subcases => "subcases",
+            Self::CaseSharingGroups => "case-sharing-groups",
+            Self::ReportingGroups => "reporting-groups",
+            Self::Locations => "locations",
+            Self::Ledgers => "ledgers",
+            Self::Products => "products",
+            Self::Users => "users",
+        }
+    }
+}
+
+impl Query {
+    pub fn look_up(&self) -> LookUpKind {
+        match self.kind {
+            QueryKind::Document { .. } => LookUpKind::Documents,
+            QueryKind::CaseForms => LookUpKind::CaseForms,
+            QueryKind::Subcases => LookUpKind::Subcases,
+            QueryKind::CaseSharingGroups => LookUpKind::CaseSharingGroups,
+            QueryKind::ReportingGroups => LookUpKind::ReportingGroups,
+            QueryKind::Location => LookUpKind::Locations,
+            QueryKind::Ledgers => LookUpKind::Ledgers,
+            QueryKind::Products => LookUpKind::Products,
+            QueryKind::User => LookUpKind::Users,
+        }
+    }
+
+    /// The key as it is sent: of a document its type and id, `CommCareCase/abc`.
+    pub fn full_key(&self) -> String {
+        match &self.kind {
+            QueryKind::Document { doc_type } => format!("{doc_type}/{}", self.key),
+            _ => self.key.clone(),
+        }
+    }
+
+    /// Whether the answer is a list; otherwise it is one document or null.
+    pub fn wants_list(&self) -> bool {
+        !matches!(self.kind, QueryKind::Document { .. } | QueryKind::Location | QueryKind::User)
+    }
+}
+
 /// The named expressions of a data source, for names that are only known when they are used.
 pub trait NamedExpressions {
     /// `None` for a name that does not exist.

@@ -10,7 +10,7 @@ use crate::names;
 use crate::operator;
 use crate::transform::{Transform, whole_days};
 use crate::value::{Dict, Value, equal};
-use crate::{Context, EvalError, Query, QueryKind, constants};
+use crate::{Context, EvalError, LookUpKind, Query, QueryKind, constants};
 
 /// A column of a data source's table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,6 +175,7 @@ impl Compiler<'_> {
             LedgerContent::Balance => Datatype::Integer,
             LedgerContent::Date => Datatype::Date,
         };
+        self.look_ups.extend([LookUpKind::Ledgers, LookUpKind::Products]);
         let columns = codes.iter().map(|code| Column { datatype, ..column.part(code) }).collect();
         Indicator { kind: Kind::Ledger { section, codes, case, content }, columns }
     }

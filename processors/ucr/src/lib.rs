@@ -54,7 +54,8 @@ pub mod jsonpath;
 pub mod regex;
 
 pub use context::{
-    Context, EmptyWorld, Limits, MOST_NESTING, MOST_STEPS, NamedExpressions, NoNames, Query, QueryKind, World,
+    Context, EmptyWorld, Limits, LookUpKind, MOST_NESTING, MOST_STEPS, NamedExpressions, NoNames, Query, QueryKind,
+    World,
 };
 pub use data_source::{DataSource, FailedValidation, Outcome};
 pub use error::{ConfigError, EvalError, Problem};

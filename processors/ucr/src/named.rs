@@ -1,5 +1,6 @@
 //! Named expressions and filters.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use crate::compiler::Compiler;
@@ -7,13 +8,14 @@ use crate::error::Problem;
 use crate::expression::Expression;
 use crate::filter::Filter;
 use crate::value::{Dict, Value};
-use crate::{Context, EvalError, NamedExpressions};
+use crate::{Context, EvalError, LookUpKind, NamedExpressions};
 
 /// What a data source gives names to.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     pub(crate) expressions: Vec<(String, Rc<Expression>)>,
     pub(crate) filters: Vec<(String, Rc<Filter>)>,
+    pub(crate) look_ups: BTreeSet<LookUpKind>,
 }
 
 impl Names {
@@ -34,6 +36,7 @@ impl Names {
             let filter =
                 compiler.at_key("named_filters", |compiler| compiler.at_key(name, |compiler| compiler.filter(spec)));
             problems.append(&mut compiler.problems);
+            names.look_ups.append(&mut compiler.look_ups);
             names.filters.push((name.to_owned(), Rc::new(filter)));
         }
         names
@@ -52,6 +55,7 @@ impl Names {
                 let at = |compiler: &mut Compiler<'_>| compiler.at_key(name, |compiler| compiler.expression(spec));
                 let expression = compiler.at_key("named_expressions", at);
                 let mut problems = compiler.problems;
+                self.look_ups.append(&mut compiler.look_ups);
                 let is_right = problems.is_empty();
                 found.append(&mut problems);
                 if is_right {

@@ -5,7 +5,7 @@ use num_traits::ToPrimitive;
 use crate::compiler::{Compiler, described, unknown};
 use crate::number::{Decimal, DecimalError};
 use crate::value::{Dict, Value};
-use crate::{Context, EvalError, Query, QueryKind, coerce, constants, dates, evaluator};
+use crate::{Context, EvalError, LookUpKind, Query, QueryKind, coerce, constants, dates, evaluator};
 
 #[derive(Debug)]
 pub(crate) enum Transform {
@@ -76,7 +76,11 @@ impl Compiler<'_> {
                     let known = CUSTOM.iter().map(|(name, _)| *name);
                     self.problem_at("custom_type", unknown("custom transform", &name, known));
                 }
-                found.map_or(Transform::Nothing, |(_, transform)| transform())
+                let transform = found.map_or(Transform::Nothing, |(_, transform)| transform());
+                if matches!(transform, Transform::Person(_)) {
+                    self.look_ups.insert(LookUpKind::Users);
+                }
+                transform
             }
             Some(other) => {
                 self.problem_at("type", unknown("transform type", other, TYPES.iter().copied()));

@@ -1,5 +1,7 @@
 //! Reads the configuration of a data source.
 
+use std::collections::BTreeSet;
+
 use super::{DataSource, Validation};
 use crate::compiler::{Compiler, described, unknown};
 use crate::error::{ConfigError, Problem};
@@ -39,7 +41,11 @@ impl DataSource {
         let mut all = first.problems;
         all.append(&mut compiler.problems);
         all.append(&mut problems);
-        if all.is_empty() { Ok(Self { names, ..read }) } else { Err(ConfigError { problems: all }) }
+        if !all.is_empty() {
+            return Err(ConfigError { problems: all });
+        }
+        let look_ups = &compiler.look_ups | &names.look_ups;
+        Ok(Self { names, look_ups, ..read })
     }
 }
 
@@ -81,6 +87,7 @@ impl Compiler<'_> {
             primary_key: self.primary_key(config, &columns),
             indexes: self.indexes(config, &table_name, &columns),
             names: Names::default(),
+            look_ups: BTreeSet::new(),
             domain,
             referenced_doc_type,
             table_id,

@@ -14,7 +14,8 @@ use crate::filter::Filter;
 use crate::indicator::{Column, Indicator};
 use crate::named::Names;
 use crate::value::{Moment, Value, equal};
-use crate::{Context, EvalError, Limits, World};
+use crate::{Context, EvalError, Limits, LookUpKind, World};
+use std::collections::BTreeSet;
 
 /// A compiled data source.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct DataSource {
     /// Columns of the primary key, by their names in the database.
     pub primary_key: PrimaryKey,
     pub indexes: Vec<Index>,
+    /// What it may look up beside the document.
+    pub look_ups: BTreeSet<LookUpKind>,
     /// For data sources over a registry: the domains whose documents it takes.
     data_domains: Option<Vec<String>>,
     filter: Option<Filter>,
@@ -138,6 +141,11 @@ impl DataSource {
     /// The case types or form namespaces that the filter lets through; `None` when it does not say.
     pub fn subtypes(&self) -> Option<&[Value<'static>]> {
         self.subtypes.as_deref()
+    }
+
+    /// Whether documents can be invalid.
+    pub fn has_validations(&self) -> bool {
+        !self.validations.is_empty()
     }
 
     /// The domains whose documents it takes.

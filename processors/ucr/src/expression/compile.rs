@@ -185,29 +185,37 @@ impl Compiler<'_> {
             }),
             "related_doc" => self.related_document(spec),
             "indexed_case" => self.indexed_case(spec),
-            "get_case_forms" => look_up(LookUp::CaseForms {
-                case: self.any(spec, "case_id_expression"),
-                xmlns: self.optional_list(spec, "xmlns").iter().cloned().map(Value::into_owned).collect(),
-            }),
-            "get_subcases" => look_up(LookUp::Subcases { case: self.any(spec, "case_id_expression") }),
+            "get_case_forms" => {
+                let case = self.any(spec, "case_id_expression");
+                let xmlns = self.optional_list(spec, "xmlns").iter().cloned().map(Value::into_owned).collect();
+                self.look_up(LookUp::CaseForms { case, xmlns })
+            }
+            "get_subcases" => {
+                let case = self.any(spec, "case_id_expression");
+                self.look_up(LookUp::Subcases { case })
+            }
             "get_case_sharing_groups" => {
-                look_up(LookUp::CaseSharingGroups { user: self.object(spec, "user_id_expression") })
+                let user = self.object(spec, "user_id_expression");
+                self.look_up(LookUp::CaseSharingGroups { user })
             }
             "get_reporting_groups" => {
-                look_up(LookUp::ReportingGroups { user: self.object(spec, "user_id_expression") })
+                let user = self.object(spec, "user_id_expression");
+                self.look_up(LookUp::ReportingGroups { user })
             }
             "location_type_name" => {
-                look_up(LookUp::LocationType { location: self.object(spec, "location_id_expression") })
+                let location = self.object(spec, "location_id_expression");
+                self.look_up(LookUp::LocationType { location })
             }
             "location_parent_id" => {
                 let id = self.object(spec, "location_id_expression");
-                look_up(related("Location", id, property("parent_location_id")))
+                self.look_up(related("Location", id, property("parent_location_id")))
             }
-            "ancestor_location" => look_up(LookUp::AncestorLocation {
-                location: self.any(spec, "location_id"),
-                location_type: self.any(spec, "location_type"),
-                property: self.optional_text(spec, "location_property").filter(|property| !property.is_empty()),
-            }),
+            "ancestor_location" => {
+                let location = self.any(spec, "location_id");
+                let location_type = self.any(spec, "location_type");
+                let property = self.optional_text(spec, "location_property").filter(|property| !property.is_empty());
+                self.look_up(LookUp::AncestorLocation { location, location_type, property })
+            }
             other => {
                 self.problem_at("type", unknown("expression type", other, TYPES.iter().copied()));
                 Expression::null()
@@ -363,7 +371,12 @@ impl Compiler<'_> {
         }
         let id = self.object(spec, "doc_id_expression");
         let value = self.object(spec, "value_expression");
-        look_up(LookUp::RelatedDocument { doc_type, id, value })
+        self.look_up(LookUp::RelatedDocument { doc_type, id, value })
+    }
+
+    fn look_up(&mut self, look_up: LookUp) -> Expression {
+        self.look_ups.insert(look_up.kind());
+        Expression::LookUp(Box::new(look_up))
     }
 
     /// The same as a related case, whose id is found among the indices of a case.
@@ -383,7 +396,7 @@ impl Compiler<'_> {
             Expression::ArrayIndex { array: Box::new(matching), index: Box::new(Expression::Constant(Value::Int(0))) };
         let id = Expression::Nested { argument: Box::new(first), value: Box::new(property("referenced_id")) };
         let id = Expression::Nested { argument: Box::new(case), value: Box::new(id) };
-        look_up(related("CommCareCase", id, Expression::Identity))
+        self.look_up(related("CommCareCase", id, Expression::Identity))
     }
 }
 
@@ -397,10 +410,6 @@ pub(crate) fn rewritten(literal: Expression) -> Expression {
         }
         other => other,
     }
-}
-
-fn look_up(look_up: LookUp) -> Expression {
-    Expression::LookUp(Box::new(look_up))
 }
 
 fn related(doc_type: &str, id: Expression, value: Expression) -> LookUp {

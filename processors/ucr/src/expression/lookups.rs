@@ -2,7 +2,7 @@
 
 use super::Expression;
 use crate::value::Value;
-use crate::{Context, EvalError, Query, QueryKind};
+use crate::{Context, EvalError, LookUpKind, Query, QueryKind};
 
 #[derive(Debug)]
 pub(crate) enum LookUp {
@@ -39,6 +39,17 @@ pub(crate) enum LookUp {
 const MOST_ANCESTORS: usize = 100;
 
 impl LookUp {
+    pub(super) fn kind(&self) -> LookUpKind {
+        match self {
+            Self::RelatedDocument { .. } => LookUpKind::Documents,
+            Self::CaseForms { .. } => LookUpKind::CaseForms,
+            Self::Subcases { .. } => LookUpKind::Subcases,
+            Self::CaseSharingGroups { .. } => LookUpKind::CaseSharingGroups,
+            Self::ReportingGroups { .. } => LookUpKind::ReportingGroups,
+            Self::LocationType { .. } | Self::AncestorLocation { .. } => LookUpKind::Locations,
+        }
+    }
+
     pub(super) fn evaluate<'a>(&self, item: &Value<'a>, context: &Context<'_, 'a>) -> Result<Value<'a>, EvalError> {
         let nothing = || Ok(Value::list(Vec::new()));
         match self {

@@ -74,7 +74,11 @@ impl Dict<'_> {
     fn remove_repeated_few(&mut self) {
         let mut at = 1;
         while let Some((key, _)) = self.entries.get(at) {
-            let earlier = self.entries.iter().take(at).position(|(known, _)| super::equal(known, key));
+            let mut earlier = self.entries.iter().take(at);
+            let earlier = match key {
+                Value::Str(name) => earlier.position(|(known, _)| matches!(known, Value::Str(known) if known == name)),
+                key => earlier.position(|(known, _)| super::equal(known, key)),
+            };
             match earlier {
                 None => at += 1,
                 Some(first) => {
