@@ -169,8 +169,8 @@ fn no_text(value: &Value<'_>) -> EvalError {
 /// As Python's `str.format` with one argument; `None` where that fails.
 fn format_number(value: &Value<'_>, format: &str) -> Option<String> {
     match value {
-        Value::Str(text) => evaluator::str_format(format, &Value::decimal(Decimal::parse(text)?)),
-        other => evaluator::str_format(format, other),
+        Value::Str(text) => evaluator::format_template(format, &Value::decimal(Decimal::parse(text)?)).ok(),
+        other => evaluator::format_template(format, other).ok(),
     }
 }
 

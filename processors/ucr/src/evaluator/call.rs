@@ -191,6 +191,10 @@ fn int<'a>([value, base]: [Option<Value<'a>>; 2]) -> Evaluated<'a> {
     let Some(base) = base.as_index() else {
         return Err(EvalError::type_error("a base has to be an integer"));
     };
+    // The base is looked at first.
+    if base != 0 && !(2..=36).contains(&base) {
+        return Err(EvalError::Value("int() base must be >= 2 and <= 36, or 0".into()));
+    }
     let Some(Value::Str(text)) = value else {
         return Err(EvalError::type_error("int() can't convert non-string with explicit base"));
     };

@@ -246,7 +246,8 @@ impl Spec {
     }
 
     fn decimal(&self, decimal: &Decimal) -> Result<String, EvalError> {
-        let kind = self.kind.unwrap_or('g');
+        // Without a type the exponent is written as `str()` writes it.
+        let kind = self.kind.unwrap_or('G');
         if !"eEfFgGn%".contains(kind) || self.grouping == Some('_') || self.alternate {
             return Err(bad("invalid format string"));
         }
@@ -462,7 +463,6 @@ fn decimal_text(
     let shown = left - point;
     if shown != 0 || kind.eq_ignore_ascii_case(&'e') {
         let letter = if kind.is_ascii_uppercase() { 'E' } else { 'e' };
-        // Without a type Python writes the exponent as `str()` does.
         rest.push_str(&format!("{letter}{shown:+}"));
     }
     Ok((whole, rest))
