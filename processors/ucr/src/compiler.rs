@@ -201,7 +201,7 @@ impl<'n> Compiler<'n> {
                 match element {
                     Value::Str(text) => texts.push(text.to_string()),
                     other => compiler.at_index(index, |compiler| {
-                        compiler.problem(format!("must be a text, not {}", described(other)))
+                        compiler.problem(format!("must be a text, not {}", described(other)));
                     }),
                 }
             }

@@ -33,7 +33,9 @@ pub(crate) enum Person {
 
 const TYPES: [&str; 5] = ["custom", "date_format", "multiple_value_string_translation", "number_format", "translation"];
 
-const CUSTOM: [(&str, fn() -> Transform); 9] = [
+type Make = fn() -> Transform;
+
+const CUSTOM: [(&str, Make); 9] = [
     ("month_display", || Transform::MonthDisplay),
     ("short_decimal_display", || Transform::ShortDecimal),
     ("days_elapsed_from_date", || Transform::DaysElapsed),

@@ -309,11 +309,15 @@ impl Compiler<'_> {
 
     fn evaluator(&mut self, spec: &Dict<'_>) -> Expression {
         let statement = self.text(spec, "statement");
-        Expression::Evaluator {
-            program: Box::new(Program::compile(&statement)),
-            variables: self.named_parts(spec, "context_variables"),
-            datatype: self.optional_datatype(spec),
+        if spec.get("context_variables").is_some_and(Value::is_null) {
+            self.problem_at("context_variables", "is null; it must be an object from names to expressions");
         }
+        let variables = self.named_parts(spec, "context_variables");
+        // A list or object written into the configuration is of a type of its own there, which variables must not be.
+        let refused =
+            |(_, variable): &(_, Expression)| matches!(variable, Expression::Constant(Value::List(_) | Value::Dict(_)));
+        let program = if variables.iter().any(refused) { Program::null() } else { Program::compile(&statement) };
+        Expression::Evaluator { program: Box::new(program), variables, datatype: self.optional_datatype(spec) }
     }
 
     fn jsonpath(&mut self, spec: &Dict<'_>) -> Expression {

@@ -11,6 +11,7 @@ use crate::value::{Incomparable, Value, compare, equal};
 use crate::{Context, EvalError};
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one stands in a box of its own")]
 pub(crate) enum ListOperation {
     Filter(Filter),
     Map(Expression),

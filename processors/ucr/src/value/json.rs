@@ -266,7 +266,7 @@ impl<'a> Reader<'a> {
         }
         let text = self.json.get(start..self.at).unwrap_or_default();
         if !is_integer {
-            return text.parse().map(Value::Float).map_err(|_| self.error("no number is written like this"));
+            return text.parse().ok().map(Value::Float).ok_or_else(|| self.error("no number is written like this"));
         }
         if let Ok(integer) = text.parse() {
             return Ok(Value::Int(integer));
@@ -274,8 +274,8 @@ impl<'a> Reader<'a> {
         if text.len() > MOST_INTEGER_DIGITS {
             return Err(self.error("an integer with too many digits"));
         }
-        let integer = text.parse::<BigInt>();
-        integer.map(Value::from_big).map_err(|_| self.error("no number is written like this"))
+        let integer = text.parse::<BigInt>().ok();
+        integer.map(Value::from_big).ok_or_else(|| self.error("no number is written like this"))
     }
 
     fn digits(&mut self) -> usize {
