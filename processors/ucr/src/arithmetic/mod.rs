@@ -96,6 +96,9 @@ pub fn multiply<'a>(left: &Value<'a>, right: &Value<'a>) -> Result<Value<'a>, Ev
 }
 
 fn repeat<'a>(value: &Value<'a>, count: &Value<'_>) -> Result<Value<'a>, EvalError> {
+    if matches!(count, Value::Big(_)) {
+        return Err(EvalError::Overflow("cannot fit 'int' into an index-sized integer".into()));
+    }
     let Some(count) = count.as_index() else {
         return Err(EvalError::type_error(format!(
             "can't multiply sequence by non-int of type '{}'",

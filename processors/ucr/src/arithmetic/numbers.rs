@@ -252,10 +252,10 @@ fn ratio(numerator: &BigInt, denominator: &BigInt) -> Result<f64, EvalError> {
     if denominator.is_zero() {
         return Err(EvalError::DivisionByZero);
     }
-    if numerator.is_zero() {
-        return Ok(0.0);
-    }
     let negative = numerator.is_negative() != denominator.is_negative();
+    if numerator.is_zero() {
+        return Ok(if negative { -0.0 } else { 0.0 });
+    }
     let (a, b) = (numerator.magnitude(), denominator.magnitude());
     let too_large = || EvalError::Overflow("integer division result too large for a float".into());
     let length = |bits: u64| i64::try_from(bits).unwrap_or(i64::MAX);

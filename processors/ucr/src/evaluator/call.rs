@@ -282,6 +282,10 @@ fn date<'a>([value, format]: [Option<Value<'a>>; 2]) -> Evaluated<'a> {
     }
     let read: Option<Moment> = match (format.filter(Value::is_true), &value) {
         (None, Value::Str(text)) => dates::parse_iso(text),
+        // The original stumbles over its own message.
+        (None, Value::Tuple(elements)) if elements.len() != 1 => {
+            return Err(EvalError::type_error("a date has to be a text"));
+        }
         (None, _) => None,
         (Some(Value::Str(format)), Value::Str(text)) => dates::parse_as(text, &format),
         (Some(_), _) => return Err(EvalError::type_error("strptime() arguments must be str")),

@@ -59,6 +59,11 @@ impl Program {
         Self { body }
     }
 
+    /// Gives null, for variables of types that the original refuses whatever the statement.
+    pub fn null() -> Self {
+        Self { body: Body::Null }
+    }
+
     /// The value of the expression, with these variables or, without any, the properties of the item.
     ///
     /// # Errors

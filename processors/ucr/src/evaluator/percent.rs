@@ -135,6 +135,7 @@ impl<'a> Formatter<'_, 'a> {
         match self.take()? {
             Value::Int(size) => Ok(size),
             Value::Bool(flag) => Ok(i64::from(flag)),
+            Value::Big(_) => Err(EvalError::Overflow("width too big".into())),
             _ => Err(EvalError::type_error("* wants int")),
         }
     }
