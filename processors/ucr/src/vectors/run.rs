@@ -120,14 +120,12 @@ fn naming(vector: &Value<'_>) -> Value<'static> {
     }
 }
 
-/// In the form of the expectation, without what that does not mention.
 fn data_source(vector: &Value<'_>) -> Value<'static> {
     let Some(spec) = vector.property("spec") else { return Value::Null };
     let source = match DataSource::compile(&decoded(spec)) {
         Ok(source) => source,
         Err(error) => return config_error(&error.problems),
     };
-    let expected = vector.property("expected").and_then(Value::as_dict).cloned().unwrap_or_default();
     let names = |names: &[String]| Value::list(names.iter().cloned().map(Value::text).collect());
     let mut result = vec![
         ("validate_error", Value::Null),
@@ -149,11 +147,7 @@ fn data_source(vector: &Value<'_>) -> Value<'static> {
             );
         }
     }
-    object(
-        result
-            .into_iter()
-            .filter(|(key, _)| expected.get(key).is_some() || key.ends_with("_error") && *key != "validate_error"),
-    )
+    object(result)
 }
 
 fn definition<'a>(source: &DataSource, names: &impl Fn(&[String]) -> Value<'a>) -> Value<'a> {
