@@ -17,10 +17,15 @@ use crate::value::{Dict, Value};
 /// Problems beyond this many are not collected.
 const MOST_PROBLEMS: usize = 100;
 
+/// Expressions and filters nested in each other; deeper ones are refused, so that reading and evaluating them stays
+/// within the stack of a component.
+const MOST_NESTING: usize = 100;
+
 #[derive(Debug, Default)]
 pub(crate) struct Compiler<'n> {
     pub(crate) problems: Vec<Problem>,
     path: String,
+    nesting: usize,
     /// The kinds of look-ups that were read.
     pub(crate) look_ups: BTreeSet<LookUpKind>,
     pub(crate) expressions: Option<&'n [(String, Rc<Expression>)]>,
@@ -32,7 +37,7 @@ impl<'n> Compiler<'n> {
         expressions: Option<&'n [(String, Rc<Expression>)]>,
         filters: Option<&'n [(String, Rc<Filter>)]>,
     ) -> Self {
-        Self { problems: Vec::new(), path: String::new(), look_ups: BTreeSet::new(), expressions, filters }
+        Self { problems: Vec::new(), path: String::new(), nesting: 0, look_ups: BTreeSet::new(), expressions, filters }
     }
 
     /// Notes a problem with what is being read.
@@ -67,6 +72,18 @@ impl<'n> Compiler<'n> {
         let result = read(self);
         self.path.truncate(length);
         result
+    }
+
+    /// Reads one level deeper; `None`, and a problem, where that is too deep.
+    pub(crate) fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        if self.nesting == MOST_NESTING {
+            self.problem(format!("is nested deeper than {MOST_NESTING} levels"));
+            return None;
+        }
+        self.nesting += 1;
+        let result = read(self);
+        self.nesting -= 1;
+        Some(result)
     }
 
     /// A required expression or literal.

@@ -2,6 +2,7 @@
 
 use super::{Expression, coerced};
 use crate::coerce::Datatype;
+use crate::number::is_space;
 use crate::value::Value;
 use crate::{Context, EvalError};
 
@@ -61,7 +62,7 @@ pub(super) fn split_string<'a>(
         },
     };
     let parts: Vec<&str> = match delimiter {
-        None => text.split(is_python_space).filter(|part| !part.is_empty()).collect(),
+        None => text.split(is_space).filter(|part| !part.is_empty()).collect(),
         Some("") => return Err(EvalError::Value("an empty delimiter splits nothing".into())),
         Some(delimiter) => text.split(delimiter).collect(),
     };
@@ -71,9 +72,4 @@ pub(super) fn split_string<'a>(
         None => Value::list(parts.into_iter().map(part).collect()),
         Some(index) => at(&parts, index).map_or(Value::Null, |found| part(found)),
     })
-}
-
-/// White space as Python's `str.split()` sees it: the separators of information count as well.
-fn is_python_space(c: char) -> bool {
-    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }

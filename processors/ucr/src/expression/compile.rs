@@ -109,7 +109,9 @@ impl Compiler<'_> {
     pub(crate) fn expression(&mut self, spec: &Value<'_>) -> Expression {
         let Some(spec) = spec.as_dict() else { return Expression::Constant(constants::convert(spec)) };
         match spec.get("type") {
-            Some(Value::Str(name)) => self.typed_expression(name, spec),
+            Some(Value::Str(name)) => {
+                self.deeper(|compiler| compiler.typed_expression(name, spec)).unwrap_or_else(Expression::null)
+            }
             found => {
                 let found = found.map_or_else(|| "is missing".to_owned(), |found| format!("is {}", described(found)));
                 self.problem_at("type", format!("{found}; an expression has a type, such as \"property_name\""));

@@ -348,10 +348,20 @@ fn of_several_ancestors_of_a_type_the_lowest_wins() {
 #[test]
 fn nesting_and_steps_are_limited() {
     let mut spec = "1".to_owned();
-    for _ in 0..90 {
+    for _ in 0..80 {
         spec = format!(r#"{{"type": "dict", "properties": {{"a": {spec}}}}}"#);
     }
     assert!(expression(&spec, "{}").starts_with("{'a': "));
+    let mut spec = "1".to_owned();
+    for _ in 0..150 {
+        spec = format!(
+            r#"{{"type": "root_doc", "expression": {{"type": "coalesce", "expression": {{"type": "identity"}}, "default_expression": {spec}}}}}"#
+        );
+        if spec.matches('{').count() > 190 {
+            break;
+        }
+    }
+    assert!(expression(&spec, "{}").contains("is nested deeper than 100 levels"));
     let mut spec = r#"{"type": "identity"}"#.to_owned();
     for _ in 0..7 {
         spec = format!(

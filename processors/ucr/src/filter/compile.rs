@@ -11,6 +11,10 @@ const TYPES: [&str; 6] = ["and", "boolean_expression", "named", "not", "or", "pr
 
 impl Compiler<'_> {
     pub(crate) fn filter(&mut self, spec: &Value<'_>) -> Filter {
+        self.deeper(|compiler| compiler.typed_filter(spec)).unwrap_or_else(Filter::nothing)
+    }
+
+    fn typed_filter(&mut self, spec: &Value<'_>) -> Filter {
         let Some(spec) = spec.as_dict() else {
             self.problem(format!("must be a filter, as an object, not {}", described(spec)));
             return Filter::nothing();

@@ -40,7 +40,7 @@ pub enum DecimalError {
 impl Decimal {
     /// Reads what Python's `Decimal(text)` reads: surrounding whitespace, underscores, exponents, `nan` and `inf`.
     pub fn parse(text: &str) -> Option<Self> {
-        let trimmed = text.trim();
+        let trimmed = super::stripped(text);
         let mut plain = String::with_capacity(trimmed.len());
         for c in trimmed.chars() {
             match c {

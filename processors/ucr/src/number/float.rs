@@ -25,7 +25,7 @@ pub fn float_repr(float: f64) -> String {
 /// Reads what Python's `float(text)` reads: surrounding whitespace, single underscores between digits, digits of any
 /// script, `inf` and `nan`.
 pub fn parse_float(text: &str) -> Option<f64> {
-    let trimmed = text.trim();
+    let trimmed = super::stripped(text);
     let bytes = trimmed.as_bytes();
     if bytes.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E')) {
         return trimmed.parse().ok();

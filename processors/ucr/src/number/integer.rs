@@ -8,7 +8,7 @@ pub const MOST_INTEGER_DIGITS: usize = 20_000;
 /// Reads what Python's `int(text)` reads: surrounding whitespace, a sign, single underscores between digits, digits of
 /// any script.
 pub fn parse_integer(text: &str) -> Option<BigInt> {
-    let trimmed = text.trim();
+    let trimmed = super::stripped(text);
     if trimmed.len() > MOST_INTEGER_DIGITS {
         return None;
     }
@@ -52,6 +52,7 @@ mod tests {
     fn integers_are_read_as_python_reads_them() {
         let read = |text| parse_integer(text).map(|integer| integer.to_string());
         assert_eq!(read(" +1_000 ").as_deref(), Some("1000"));
+        assert_eq!(read("\u{1f}7\u{a0}").as_deref(), Some("7"));
         assert_eq!(read("٣").as_deref(), Some("3"));
         assert_eq!(read("-99999999999999999999").as_deref(), Some("-99999999999999999999"));
         for text in ["", "+", "1__0", "_1", "1_", "1.0", "0x1", "+ 1", "1 0"] {

@@ -23,3 +23,13 @@ pub fn unicode_digit(c: char) -> Option<u32> {
     let digit = code - ZEROES.get(run)?;
     (digit < 10).then_some(digit)
 }
+
+/// Without the white space around it, as Python's `str.strip()` sees it: separators of information count as well.
+pub(crate) fn stripped(text: &str) -> &str {
+    text.trim_matches(is_space)
+}
+
+/// White space as Python's `str` sees it.
+pub(crate) fn is_space(c: char) -> bool {
+    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
+}
