@@ -22,7 +22,8 @@ impl Dispatch {
     pub(crate) fn new(sources: &[DataSource]) -> Self {
         let mut dispatch = Self::default();
         for (index, source) in sources.iter().enumerate() {
-            let subtypes = source.subtypes().map(|subtypes| subtypes.iter().map(Value::as_str).collect::<Option<Vec<_>>>());
+            let subtypes =
+                source.subtypes().map(|subtypes| subtypes.iter().map(Value::as_str).collect::<Option<Vec<_>>>());
             for domain in source.domains() {
                 let types = dispatch.domains.entry(domain.clone()).or_default();
                 let group = types.entry(source.referenced_doc_type.clone()).or_default();

@@ -52,7 +52,8 @@ impl Processor for UcrRowBuilder {
                     for source in read.sources.into_iter().filter(|source| here && !source.is_deactivated) {
                         if sources.iter().any(|known| known.table_name == source.table_name) {
                             let message = format!("makes the table {} a second time", source.table_name);
-                            description = description.problem(Problem::new(place(index, ""), message).part(part(index)));
+                            description =
+                                description.problem(Problem::new(place(index, ""), message).part(part(index)));
                         } else {
                             sources.push(source);
                         }
@@ -124,7 +125,8 @@ impl Processor for UcrRowBuilder {
 impl UcrRowBuilder {
     /// Nothing is known of a document that is gone but its domain, so that every table of the domain is meant.
     fn delete(&self, domain: Option<&str>) -> Answer {
-        let is_meant = |source: &&DataSource| domain.is_none_or(|domain| source.domains().iter().any(|of| of == domain));
+        let is_meant =
+            |source: &&DataSource| domain.is_none_or(|domain| source.domains().iter().any(|of| of == domain));
         let meant = self.sources.iter().filter(is_meant);
         Answer::writes(meant.map(|source| Write::delete_rows(&source.table_name)))
     }

@@ -40,5 +40,7 @@ impl<'a> World<'a> for Lookups<'_, 'a> {
 }
 
 fn unreadable(query: &Query, problem: &str) -> EvalError {
-    EvalError::Value(format!("the answer of {} for {} is no document: {problem}", query.look_up().name(), query.key).into())
+    EvalError::Value(
+        format!("the answer of {} for {} is no document: {problem}", query.look_up().name(), query.key).into(),
+    )
 }
