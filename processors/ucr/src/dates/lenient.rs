@@ -100,16 +100,8 @@ fn time_and_offset(scan: &mut Scan<'_>) -> Option<(Time, i64)> {
         }
     }
     scan.0 = scan.0.trim_start();
-    let offset = if scan.0.is_empty() {
-        0
-    } else if scan.letter('z').is_some() {
-        0
-    } else if let Some(rest) = scan.0.strip_prefix("UTC").or_else(|| scan.0.strip_prefix("GMT")) {
-        scan.0 = rest;
-        0
-    } else {
-        i64::from(scan.offset()?)
-    };
+    let utc = scan.letter('z').is_some() || scan.word("UTC") || scan.word("GMT");
+    let offset = if utc || scan.0.is_empty() { 0 } else { i64::from(scan.offset()?) };
     scan.0.is_empty().then_some((time, offset))
 }
 

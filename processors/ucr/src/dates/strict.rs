@@ -101,6 +101,12 @@ impl Scan<'_> {
         Some(())
     }
 
+    pub(super) fn word(&mut self, word: &str) -> bool {
+        let behind = self.0.strip_prefix(word);
+        self.0 = behind.unwrap_or(self.0);
+        behind.is_some()
+    }
+
     /// `YYYY-M-D` as `strptime` reads it: digits of any script, a space before a day of one digit.
     fn date(&mut self) -> Option<(i64, i64, i64)> {
         let mut year = 0;

@@ -225,8 +225,9 @@ fn int<'a>([value, base]: [Option<Value<'a>>; 2]) -> Evaluated<'a> {
         (2..=36, _) => (u32::try_from(base).unwrap_or(10), digits),
         _ => return Err(EvalError::Value("int() base must be >= 2 and <= 36, or 0".into())),
     };
-    let in_order = !digits.contains("__") && !digits.ends_with('_') && !(digits.starts_with('_') && prefixed.is_none());
-    if digits.len() > crate::number::MOST_INTEGER_DIGITS || !in_order || digits.starts_with(['+', '-']) {
+    let out_of_order =
+        digits.contains("__") || digits.ends_with('_') || (digits.starts_with('_') && prefixed.is_none());
+    if digits.len() > crate::number::MOST_INTEGER_DIGITS || out_of_order || digits.starts_with(['+', '-']) {
         return Err(wrong());
     }
     let digits = format!("{sign}{}", digits.replace('_', ""));

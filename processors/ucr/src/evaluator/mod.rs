@@ -14,8 +14,8 @@
 //! - sets keep the order of insertion, where Python's order depends on a random number for texts;
 //! - `is` between equal texts, floats, dates and large integers says true, where Python may say either;
 //! - behind a first expression and `;`, statements other than expressions are not checked for their syntax;
-//! - integers end at 300 000 digits, repetitions at 10 million elements, and everything at the limits of
-//!   [`crate::Context`]; Python goes on until memory is full.
+//! - brackets nest to 60 levels (93 in Python 3.6), integers end at 300 000 digits, repetitions at 10 million elements,
+//!   and everything at the limits of [`crate::Context`]; Python goes on until memory is full.
 
 mod attribute;
 mod call;
@@ -24,8 +24,11 @@ mod format;
 mod fstring;
 mod parse;
 mod percent;
+mod primary;
 mod run;
 mod syntax;
+#[cfg(test)]
+mod tests;
 mod text;
 mod token;
 

@@ -78,7 +78,7 @@ pub(super) enum Comparison {
 pub(super) enum Access {
     Attribute(Text<'static>),
     Index(Expression),
-    Slice([Option<Expression>; 3]),
+    Slice(Box<[Option<Expression>; 3]>),
 }
 
 #[derive(Clone, Debug)]

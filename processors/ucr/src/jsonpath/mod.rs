@@ -141,3 +141,128 @@ fn names(node: &Node) -> Option<Box<[Box<str>]>> {
     }
     Some(names.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::parse;
+
+    const DOCUMENT: &str = r#"{"form": {"case": {"name": "a"}, "nested": {"case": {"name": "b"}}, "n": "7", "null": null,
+        "list": [{"case": {"name": "c"}, "n": 2}, {"nested": {"case": {"name": "d"}}, "n": 1}], "numbers": [3, 1, 2],
+        "@id": "x", "text": "one two", "f": 1.5}}"#;
+
+    fn found(path: &str) -> Result<String, EvalError> {
+        let document = parse(DOCUMENT).unwrap();
+        let path = Path::compile(path).unwrap_or_else(|problem| panic!("{path}: {problem}"));
+        path.find(&document).map(|values| Value::list(values).repr())
+    }
+
+    fn check(path: &str, expected: &str) {
+        assert_eq!(found(path).as_deref(), Ok(expected), "{path}");
+    }
+
+    #[test]
+    fn names_indexes_and_slices() {
+        check("form.case.name", "['a']");
+        check("$.form.case.name", "['a']");
+        check("form['case']['name']", "['a']");
+        check("form.\"@id\"", "['x']");
+        check("form.@id", "['x']");
+        check("form.zz", "[]");
+        check("form.null", "[None]");
+        check("form.case,n", "[{'name': 'a'}, '7']");
+        check("form.case.*", "['a']");
+        check("form.list[0].n", "[2]");
+        check("form.list[-1].n", "[1]");
+        check("form.list[5].n", "[]");
+        check("form.list[*].n", "[2, 1]");
+        check("form.numbers[1:]", "[1, 2]");
+        check("form.numbers[:-1]", "[3, 1]");
+        check("form.n[0]", "['7']");
+        check("form.n[*]", "['7']");
+    }
+
+    #[test]
+    fn descendants_and_unions_bind_as_in_the_original() {
+        check("$..name", "['a', 'b', 'c', 'd']");
+        check("form..case.name", "['a', 'b', 'c', 'd']");
+        check("form..numbers[0]", "[3]");
+        check("form.case.name|form.n", "[]");
+        check("(form.case.name)|(form.n)", "['a', '7']");
+        check("form.nested.`parent`.n", "['7']");
+        check("form.* where name", "[{'name': 'a'}]");
+    }
+
+    #[test]
+    fn filters_cut_decimals_off_and_take_the_values_of_a_dict() {
+        check("form.list[?(@.n > 1)].n", "[2]");
+        check("form.list[?n == 1].n", "[1]");
+        check("form.list[?case.name = 'c'].n", "[2]");
+        check("form.list[?(@.n > 0 & @.case.name = 'c')].n", "[2]");
+        check("form.list[?nested].n", "[1]");
+        check("form.list[?case.name =~ '^[a-c]$'].n", "[2]");
+        check("$[?(@.f > 1)]", "[]");
+        check("form[?name != 'x']", "[{'name': 'a'}]");
+        assert!(matches!(found("$[?(@.null > 1)]"), Err(EvalError::Type(_))));
+        assert!(matches!(found("$[?(@.text =~ '[')]"), Err(EvalError::Config(_))));
+    }
+
+    #[test]
+    fn sorting_and_quoted_operators() {
+        check(r"form.list[/n][0].n", "[1]");
+        check(r"form.list[\n][0].n", "[2]");
+        check("form.numbers.`sorted`", "[[1, 2, 3]]");
+        check("form.list.`len`", "[2]");
+        check("form.text.`len`", "[7]");
+        check("form.f.`str()`", "['1.5']");
+        check("form.text.`sub(/(\\\\w+) (\\\\w+)/, \\\\2 \\\\1)`", "['two one']");
+        check("form.text.`split( , 1, -1)`", "['two']");
+        assert!(found("form.text.`sorted`").is_err());
+    }
+
+    #[test]
+    fn arithmetic_is_between_matches_and_takes_lone_names_as_texts() {
+        check("$.form.f + 1", "[2.5]");
+        check("form.numbers[*] * 2", "[6, 2, 4]");
+        check("a + b", "['ab']");
+        check("$.form.f + a", "[]");
+        check("$.form.f - $.form.f", "[0.0]");
+    }
+
+    #[test]
+    fn what_the_original_cannot_parse_is_refused() {
+        for path in [
+            "",
+            "a[",
+            "[",
+            "form..",
+            "a b c",
+            "`keys`",
+            "a.`split(x)`",
+            "a / b",
+            "[?(@.n > 1)]",
+            "a[?]",
+            "a.1",
+            "5",
+            "a[1.5]",
+            "'a",
+            "a.true",
+            "`sub(/[/, x)`",
+        ] {
+            assert!(Path::compile(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn limits_hold_whatever_the_path() {
+        for text in ["(".repeat(5000), "a[?".repeat(3000), "a[/".repeat(3000), "1+".repeat(4000), "a".repeat(20_000)] {
+            assert!(Path::compile(&text).is_err());
+        }
+        let long = format!("a{}", ".b".repeat(4000));
+        assert_eq!(Path::compile(&long).unwrap().find(&Value::Null).unwrap().len(), 0);
+        let nested = format!("{}1{}", "[".repeat(40), "]".repeat(40));
+        let value = parse(&nested).unwrap();
+        let wide = Path::compile(&format!("${}", "..[*]".repeat(30))).unwrap();
+        assert!(matches!(wide.find(&value), Err(EvalError::Limit(_))));
+    }
+}

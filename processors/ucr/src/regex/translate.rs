@@ -283,7 +283,7 @@ impl Translator<'_> {
             match self.rest.next() {
                 Some(c) if c == end => break,
                 Some(c) if c == '_' || c.is_ascii_alphabetic() || (c.is_ascii_digit() && !name.is_empty()) => {
-                    name.push(c)
+                    name.push(c);
                 }
                 _ => return Err("bad character in group name".to_owned()),
             }
