@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 # Processors and test guests, built to WASM.
-GUESTS := -p es-indexer -p visit-rows -p form-metadata-tracker -p cache-invalidation -p hostile
+GUESTS := -p es-indexer -p visit-rows -p form-metadata-tracker -p cache-invalidation -p hostile -p ucr-row-builder
 
 .PHONY: help setup guests demo test test-fast test-long chaos bench lint audit services-up services-down
 

@@ -9,6 +9,7 @@ mod parked;
 mod settle;
 mod texts;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -158,6 +159,10 @@ impl CheckpointStore for PostgresStore {
 
     async fn mark_due(&self, filter: &ParkedFilter) -> Result<u64, Outage> {
         self.within("mark parked failures as due", parked::mark_due(&self.postgres.pool, filter)).await
+    }
+
+    async fn count_parked(&self) -> Result<HashMap<PillowName, u64>, Outage> {
+        self.within("count parked failures", parked::count(&self.postgres.pool)).await
     }
 
     async fn drop_parked(&self, filter: &ParkedFilter) -> Result<u64, Outage> {

@@ -1,7 +1,7 @@
 //! Parked failures: put down, resolved, listed, asked for again.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -31,6 +31,13 @@ fn hash(texts: &[&str]) -> Vec<u8> {
 fn names(id: &FailureId) -> [&str; 4] {
     let processor = id.processor.as_ref().map_or("", ProcessorName::as_str);
     [processor, &*id.document.source, &*id.document.id, id.part.as_deref().unwrap_or("")]
+}
+
+pub(super) async fn count(pool: &PgPool) -> Result<HashMap<PillowName, u64>, sqlx::Error> {
+    let rows = sqlx::query("select pillow, count(*) from pillowtop_parked group by pillow").fetch_all(pool).await?;
+    rows.iter()
+        .map(|row| Ok((PillowName::new(row.try_get::<String, _>(0)?), row.try_get::<i64, _>(1)?.cast_unsigned())))
+        .collect()
 }
 
 /// Puts failures down. One that is there already counts up and is no longer due; it keeps its number and when it

@@ -1,0 +1,200 @@
+//! Builds the rows of user configurable reports: one table per data source, and its rows per document.
+//!
+//! A document is read once, whatever the number of data sources, and only those are asked whose domain, type of
+//! documents and case types or form namespaces fit. Each data source is a part: one that is wrong is left out and
+//! reported, one that fails for a document keeps that document's old rows, and the others go on.
+
+mod dispatch;
+mod row;
+mod world;
+
+use std::collections::BTreeSet;
+
+use pillowtop_sdk::{
+    Absence, Answer, Batch, Change, Column, ColumnKind, Condition, Config, Description, Error, Problem, Processor,
+    Table, Value as Cell, Write, Writes,
+};
+use ucr::value::{Moment, Value, parse};
+use ucr::{DataSource, EvalError, FailedValidation, LookUpKind, Outcome};
+
+use dispatch::Dispatch;
+use world::Lookups;
+
+pillowtop_sdk::export_processor!(UcrRowBuilder);
+
+/// Where documents that fail validations are noted, as the original names the table.
+const INVALID: &str = "invalid_ucr_data";
+
+/// The processor.
+#[derive(Debug)]
+pub struct UcrRowBuilder {
+    sources: Vec<DataSource>,
+    dispatch: Dispatch,
+}
+
+impl Processor for UcrRowBuilder {
+    fn configure(config: Config<'_>) -> Result<(Self, Description), Vec<Problem>> {
+        let text = std::str::from_utf8(config.bytes()).map_err(|error| vec![Problem::new("", error)])?;
+        let settings = parse(text).map_err(|error| vec![Problem::new("", error)])?;
+        let definitions = settings.property("data-sources").and_then(Value::as_list);
+        let Some(definitions) = definitions else {
+            return Err(vec![Problem::new("data-sources", "is required: a list of data sources")]);
+        };
+        let environment = settings.property("server-environment").and_then(Value::as_str);
+        let mut description = Description::new();
+        let mut sources: Vec<DataSource> = Vec::new();
+        for (index, definition) in definitions.iter().enumerate() {
+            match ucr::data_source::read_definitions(definition, environment) {
+                Ok(read) => {
+                    let here = environment.is_none_or(|here| {
+                        read.server_environments.is_empty() || read.server_environments.iter().any(|name| name == here)
+                    });
+                    for source in read.sources.into_iter().filter(|source| here && !source.is_deactivated) {
+                        if sources.iter().any(|known| known.table_name == source.table_name) {
+                            let message = format!("makes the table {} a second time", source.table_name);
+                            description =
+                                description.problem(Problem::new(place(index, ""), message).part(part(index)));
+                        } else {
+                            sources.push(source);
+                        }
+                    }
+                }
+                Err(error) => {
+                    for problem in error.problems {
+                        let problem = Problem::new(place(index, &problem.path), problem.message).part(part(index));
+                        description = description.problem(problem);
+                    }
+                }
+            }
+        }
+        let mut look_ups: BTreeSet<LookUpKind> = BTreeSet::new();
+        for source in &sources {
+            look_ups.extend(&source.look_ups);
+            description = description.table(table(source)).part(&source.table_name);
+        }
+        if sources.iter().any(DataSource::has_validations) {
+            description = description.table(invalid_table());
+        }
+        description = look_ups.into_iter().fold(description, |description, kind| description.lookup(kind.name()));
+        let dispatch = Dispatch::new(&sources);
+        Ok((Self { sources, dispatch }, description))
+    }
+
+    fn process(&mut self, batch: &Batch<'_>, change: &Change<'_>) -> Result<Answer, Error> {
+        if change.is_deleted() || change.document() == Err(Absence::Deleted) {
+            return Ok(self.delete(change.domain()));
+        }
+        if change.domain().is_some_and(|domain| !self.dispatch.has_domain(domain)) {
+            return Ok(Answer::skip("no data source in the domain"));
+        }
+        let text = std::str::from_utf8(change.document()?)?;
+        let document = parse(text)?;
+        let concerned = self.dispatch.concerned(&document);
+        if concerned.is_empty() {
+            return Ok(Answer::skip("no data source for such documents"));
+        }
+        let now = moment(batch.time())?;
+        let world = Lookups::new(change);
+        let mut writes = Writes::new();
+        let mut needed = Vec::new();
+        for source in concerned.iter().filter_map(|index| self.sources.get(*index)) {
+            match source.process(&document, now, &world) {
+                Ok(Outcome::NotTaken) => writes.push(Write::delete_rows(&source.table_name)),
+                Ok(Outcome::Rows(rows)) => match row::cells(source, rows) {
+                    Ok(rows) => writes.push(Write::replace_rows(&source.table_name, rows)),
+                    Err(error) => writes.fail_part(&source.table_name, error),
+                },
+                Ok(Outcome::Invalid(failed)) => {
+                    for failed in failed {
+                        writes.push(note_invalid(source, change, &document, batch.time(), failed));
+                    }
+                }
+                Err(EvalError::Need(queries)) => needed.extend(queries),
+                Err(error) => writes.fail_part(&source.table_name, Error::invalid_input(error)),
+            }
+        }
+        if needed.is_empty() {
+            return Ok(writes.into());
+        }
+        let wants: BTreeSet<(&str, String)> =
+            needed.iter().map(|query| (query.look_up().name(), query.full_key())).collect();
+        Ok(Answer::need(wants))
+    }
+}
+
+impl UcrRowBuilder {
+    /// Nothing is known of a document that is gone but its domain, so that every table of the domain is meant.
+    fn delete(&self, domain: Option<&str>) -> Answer {
+        let is_meant =
+            |source: &&DataSource| domain.is_none_or(|domain| source.domains().iter().any(|of| of == domain));
+        let meant = self.sources.iter().filter(is_meant);
+        Answer::writes(meant.map(|source| Write::delete_rows(&source.table_name)))
+    }
+}
+
+fn place(index: usize, path: &str) -> String {
+    let dot = if path.is_empty() { "" } else { "." };
+    format!("data-sources[{index}]{dot}{path}")
+}
+
+/// The part that a definition that cannot be read would have been.
+fn part(index: usize) -> String {
+    format!("data-sources[{index}]")
+}
+
+fn table(source: &DataSource) -> Table {
+    let columns = source.columns.iter().map(|column| {
+        let described = Column::new(&column.name, row::kind(column.datatype));
+        if column.is_nullable && !source.primary_key.contains(&column.name) { described.nullable() } else { described }
+    });
+    let table = Table::new(&source.table_name, columns)
+        .key(source.primary_key.iter().cloned())
+        .document_column("doc_id")
+        .part(&source.table_name);
+    source.indexes.iter().fold(table, |table, index| table.index(index.columns.iter().cloned()))
+}
+
+fn invalid_table() -> Table {
+    let text = |name: &str| Column::new(name, ColumnKind::Text);
+    let columns = [
+        text("doc_id"),
+        text("doc_type").nullable(),
+        text("domain").nullable(),
+        text("indicator_config_id"),
+        Column::new("date_created", ColumnKind::Timestamp),
+        text("validation_name"),
+        text("validation_text"),
+        text("notes").nullable(),
+    ];
+    Table::new(INVALID, columns).key(["doc_id", "indicator_config_id", "validation_name"])
+}
+
+fn note_invalid(
+    source: &DataSource,
+    change: &Change<'_>,
+    document: &Value<'_>,
+    time: &str,
+    failed: FailedValidation,
+) -> Write {
+    let text = |name| Cell::from(document.property(name).and_then(Value::as_str));
+    let row = vec![
+        change.id().into(),
+        text("doc_type"),
+        text("domain"),
+        source.id.clone().unwrap_or_else(|| source.table_name.clone()).into(),
+        Cell::timestamp(time),
+        failed.name.into(),
+        failed.error_message.into(),
+        Cell::Null,
+    ];
+    Write::upsert_row(INVALID, row, Condition::Always)
+}
+
+/// The batch's time, which is in UTC.
+fn moment(time: &str) -> Result<Moment, Error> {
+    let civil = time.strip_suffix('Z').unwrap_or(time).parse();
+    civil.map(Moment::naive).map_err(|error| Error::other(format!("the batch has no time: {error}")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! Values of the language as values of columns.
+
+use std::fmt::Write as _;
+
+use pillowtop_sdk::{ColumnKind, Error, Row, Value as Cell};
+use ucr::coerce::{Datatype, coerce};
+use ucr::value::Value;
+use ucr::{Column, DataSource};
+
+pub(crate) fn kind(datatype: Datatype) -> ColumnKind {
+    match datatype {
+        Datatype::Array => ColumnKind::Json,
+        Datatype::Date => ColumnKind::Date,
+        Datatype::DateTime => ColumnKind::Timestamp,
+        Datatype::Decimal => ColumnKind::Decimal,
+        Datatype::Integer | Datatype::SmallInteger => ColumnKind::Integer,
+        Datatype::String => ColumnKind::Text,
+    }
+}
+
+/// # Errors
+///
+/// A value that its column cannot hold: then the document keeps its old rows in this table.
+pub(crate) fn cells(source: &DataSource, rows: Vec<Vec<Value<'_>>>) -> Result<Vec<Row>, Error> {
+    rows.into_iter()
+        .map(|row| source.columns.iter().zip(row).map(|(column, value)| cell(column, value)).collect())
+        .collect()
+}
+
+fn cell(column: &Column, value: Value<'_>) -> Result<Cell, Error> {
+    let refused = |what: &str| Error::invalid_input(format!("column {}: {what}", column.id));
+    // Most values have the type of their column already; balances of ledgers may not.
+    let value = coerce(value, column.datatype).map_err(Error::invalid_input)?;
+    Ok(match value {
+        Value::Null if column.is_nullable => Cell::Null,
+        Value::Null => return Err(refused("must not be null")),
+        Value::Int(integer) if fits(column.datatype, integer) => Cell::Integer(integer),
+        Value::Int(_) | Value::Big(_) => return Err(refused("the integer is out of range")),
+        Value::Decimal(decimal) if decimal.is_infinite() => return Err(refused("infinity is no decimal of a table")),
+        Value::Decimal(decimal) => Cell::Decimal(decimal.to_string()),
+        Value::Date(date) => Cell::date(date.to_string()),
+        Value::DateTime(moment) => {
+            let minutes = i64::from(moment.offset_minutes.unwrap_or(0));
+            let utc = moment.civil.checked_sub(jiff::SignedDuration::from_mins(minutes));
+            let utc = utc.map_err(|error| refused(&error.to_string()))?;
+            Cell::timestamp(format!("{utc}Z"))
+        }
+        Value::Str(text) if text.contains('\0') => return Err(refused("a text must not contain a null character")),
+        Value::Str(text) => Cell::Text(text.to_string()),
+        Value::List(elements) => Cell::Json(json(&elements).into_bytes()),
+        other => return Err(refused(&format!("a {} is no value of a column", other.type_name()))),
+    })
+}
+
+fn fits(datatype: Datatype, integer: i64) -> bool {
+    match datatype {
+        Datatype::SmallInteger => i16::try_from(integer).is_ok(),
+        _ => i32::try_from(integer).is_ok(),
+    }
+}
+
+/// Elements of an array are texts in the original's tables; nested lists stay lists.
+fn json(elements: &[Value<'_>]) -> String {
+    let mut text = String::from("[");
+    for (index, element) in elements.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        match element {
+            Value::Null => text.push_str("null"),
+            Value::Bool(flag) => quote(&mut text, if *flag { "true" } else { "false" }),
+            Value::List(elements) => text.push_str(&json(elements)),
+            other => quote(&mut text, &other.to_string()),
+        }
+    }
+    text.push(']');
+    text
+}
+
+fn quote(json: &mut String, text: &str) {
+    json.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => json.push_str("\\\""),
+            '\\' => json.push_str("\\\\"),
+            '\0'..='\u{1f}' => {
+                let written = write!(json, "\\u{:04x}", u32::from(c));
+                debug_assert!(written.is_ok(), "writing to a text cannot fail");
+            }
+            c => json.push(c),
+        }
+    }
+    json.push('"');
+}

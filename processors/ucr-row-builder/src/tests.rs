@@ -1,0 +1,115 @@
+//! The processor on documents, as the host would call it.
+
+use pillowtop_sdk::testing::{Fixture, Harness};
+use serde_json::{Value, json};
+
+use super::UcrRowBuilder;
+
+fn source(table_id: &str) -> Value {
+    json!({
+        "domain": "d", "referenced_doc_type": "XFormInstance", "table_id": table_id,
+        "configured_filter": {
+            "type": "boolean_expression", "operator": "eq", "property_value": "visit",
+            "expression": {"type": "property_name", "property_name": "xmlns"},
+        },
+        "configured_indicators": [{
+            "type": "expression", "column_id": "age", "datatype": "integer",
+            "expression": {"type": "property_name", "property_name": "age"},
+        }],
+    })
+}
+
+fn harness(sources: &[Value]) -> Harness<UcrRowBuilder> {
+    Harness::configure(json!({"data-sources": sources})).unwrap()
+}
+
+fn form(more: Value) -> Value {
+    let mut form = json!({"_id": "f", "domain": "d", "doc_type": "XFormInstance", "xmlns": "visit", "age": "30"});
+    form.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    form
+}
+
+fn table(table_id: &str) -> String {
+    ucr::names::table_name("d", table_id)
+}
+
+fn row(age: Value) -> Value {
+    json!({"doc_id": "f", "inserted_at": "2026-01-02T03:04:05Z", "age": age})
+}
+
+#[test]
+fn a_document_replaces_its_rows_in_each_table() {
+    let answer = harness(&[source("a"), source("b")]).process_one(Fixture::present("f", form(json!({}))));
+    let replaced = |id| json!({"replace_rows": {"table": table(id), "rows": [row(json!(30))]}});
+    assert_eq!(answer, json!({"writes": [replaced("a"), replaced("b")]}));
+}
+
+#[test]
+fn a_document_that_is_no_longer_taken_loses_its_rows() {
+    let deleted = json!({"writes": [{"delete_rows": {"table": table("a")}}]});
+    let archived = Fixture::present("f", form(json!({"doc_type": "XFormArchived"})));
+    assert_eq!(harness(&[source("a")]).process_one(archived), deleted);
+    assert_eq!(harness(&[source("a")]).process_one(Fixture::deleted("f")), deleted);
+}
+
+#[test]
+fn documents_of_other_domains_types_and_namespaces_ask_no_data_source() {
+    for other in [json!({"domain": "e"}), json!({"doc_type": "CommCareCase"}), json!({"xmlns": "other"})] {
+        let answer = harness(&[source("a")]).process_one(Fixture::present("f", form(other)));
+        assert!(answer.get("skip").is_some(), "{answer}");
+    }
+}
+
+#[test]
+fn a_data_source_that_fails_for_a_document_leaves_the_others_alone() {
+    let mut failing = source("b");
+    failing["configured_indicators"][0]["datatype"] = json!("small_integer");
+    let answer = harness(&[source("a"), failing]).process_one(Fixture::present("f", form(json!({"age": 40_000}))));
+    assert_eq!(answer["writes"], json!([{"replace_rows": {"table": table("a"), "rows": [row(json!(40_000))]}}]));
+    assert_eq!(answer["failures"].as_array().map(Vec::len), Some(1), "{answer}");
+    assert!(answer.to_string().contains("column age: the integer is out of range"), "{answer}");
+}
+
+#[test]
+fn look_ups_are_asked_for_and_then_used() {
+    let mut looking = source("a");
+    looking["configured_indicators"][0]["expression"] = json!({
+        "type": "related_doc", "related_doc_type": "CommCareCase",
+        "doc_id_expression": {"type": "constant", "constant": "c"},
+        "value_expression": {"type": "property_name", "property_name": "age"},
+    });
+    let mut harness = harness(&[looking]);
+    let answer = harness.process_one(Fixture::present("f", form(json!({}))));
+    assert_eq!(answer, json!({"need": [{"lookup": "documents", "key": "CommCareCase/c"}]}));
+}
+
+#[test]
+fn an_invalid_document_is_noted_and_gives_no_rows() {
+    let mut validating = source("a");
+    validating["validations"] = json!([{
+        "name": "old", "error_message": "too old",
+        "expression": {
+            "type": "boolean_expression", "operator": "lt", "property_value": 20,
+            "expression": {"type": "property_name", "property_name": "age", "datatype": "integer"},
+        },
+    }]);
+    let answer = harness(&[validating]).process_one(Fixture::present("f", form(json!({}))));
+    assert_eq!(answer["writes"].as_array().map(Vec::len), Some(1));
+    let noted = &answer["writes"][0]["upsert_row"];
+    assert_eq!(noted["table"], "invalid_ucr_data");
+    assert_eq!(noted["row"]["validation_text"], "too old");
+}
+
+#[test]
+fn a_configuration_without_data_sources_is_refused() {
+    let problems = Harness::<UcrRowBuilder>::configure(json!({})).unwrap_err();
+    assert_eq!(problems.iter().map(pillowtop_sdk::Problem::path).collect::<Vec<_>>(), ["data-sources"]);
+}
+
+#[test]
+fn a_wrong_data_source_is_left_out_and_reported() {
+    let mut wrong = source("b");
+    wrong["configured_indicators"][0]["type"] = json!("no");
+    let answer = harness(&[source("a"), wrong]).process_one(Fixture::present("f", form(json!({}))));
+    assert_eq!(answer["writes"].as_array().map(Vec::len), Some(1), "{answer}");
+}

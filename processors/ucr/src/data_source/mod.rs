@@ -1,0 +1,220 @@
+//! Data sources: which documents they take, and what rows these give.
+
+mod compile;
+mod files;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use files::{Definitions, read_definitions};
+pub use table::{Index, PrimaryKey};
+
+use crate::expression::Expression;
+use crate::filter::Filter;
+use crate::indicator::{Column, Indicator};
+use crate::named::Names;
+use crate::value::{Moment, Value, equal};
+use crate::{Context, EvalError, Limits, LookUpKind, World};
+use std::collections::BTreeSet;
+
+/// A compiled data source.
+#[derive(Debug)]
+pub struct DataSource {
+    /// The id of its configuration, if that has one.
+    pub id: Option<String>,
+    pub domain: String,
+    pub referenced_doc_type: String,
+    pub table_id: String,
+    pub display_name: Option<String>,
+    /// The name of its table in the database.
+    pub table_name: String,
+    pub engine_id: String,
+    pub mirrored_engine_ids: Vec<String>,
+    pub asynchronous: bool,
+    pub is_deactivated: bool,
+    pub disable_destructive_rebuild: bool,
+    /// The columns of its table, in their order.
+    pub columns: Vec<Column>,
+    /// Columns of the primary key, by their names in the database.
+    pub primary_key: PrimaryKey,
+    pub indexes: Vec<Index>,
+    /// What it may look up beside the document.
+    pub look_ups: BTreeSet<LookUpKind>,
+    /// For data sources over a registry: the domains whose documents it takes.
+    data_domains: Option<Vec<String>>,
+    filter: Option<Filter>,
+    base_item: Option<Expression>,
+    indicators: Vec<Indicator>,
+    validations: Vec<Validation>,
+    names: Names,
+    subtypes: Option<Vec<Value<'static>>>,
+}
+
+#[derive(Debug)]
+struct Validation {
+    name: String,
+    error_message: String,
+    /// The original finds out about a wrong filter at the first document.
+    filter: Result<Filter, EvalError>,
+}
+
+/// A validation that a document does not pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedValidation {
+    pub name: String,
+    pub error_message: String,
+}
+
+/// What a document gives in a data source.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome<'a> {
+    /// The filter says no.
+    NotTaken,
+    /// No rows, and these validations to be noted.
+    Invalid(Vec<FailedValidation>),
+    /// The values of each row, in the order of the columns; without rows nothing of the document belongs into the
+    /// table.
+    Rows(Vec<Vec<Value<'a>>>),
+}
+
+impl DataSource {
+    /// What becomes of a document. `now` is the instant that all its expressions read.
+    ///
+    /// # Errors
+    ///
+    /// The document's rows cannot be computed; its other data sources are not affected. [`EvalError::Need`] when
+    /// answers to look-ups have to be fetched first.
+    pub fn process<'a>(
+        &self,
+        document: &Value<'a>,
+        now: Moment,
+        world: &dyn World<'a>,
+    ) -> Result<Outcome<'a>, EvalError> {
+        let limits = Limits::default();
+        let context =
+            Context { root: Some(document), iteration: Some(0), now, world, named: &self.names, limits: &limits };
+        if self.takes(document, &context)? { self.rows(document, &context) } else { Ok(Outcome::NotTaken) }
+    }
+
+    /// As [`DataSource::process`], but with the validations before the filter: what the original's own function gives,
+    /// which its change processor only calls for documents that the filter takes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`DataSource::process`].
+    pub fn validate_and_process<'a>(
+        &self,
+        document: &Value<'a>,
+        now: Moment,
+        world: &dyn World<'a>,
+    ) -> Result<Outcome<'a>, EvalError> {
+        let limits = Limits::default();
+        let context =
+            Context { root: Some(document), iteration: Some(0), now, world, named: &self.names, limits: &limits };
+        let failed = self.failed_validations(document, &context)?;
+        if failed.is_empty() { self.process(document, now, world) } else { Ok(Outcome::Invalid(failed)) }
+    }
+
+    /// Whether the main filter takes a document.
+    ///
+    /// # Errors
+    ///
+    /// As for [`DataSource::process`].
+    pub fn filter<'a>(&self, document: &Value<'a>, now: Moment, world: &dyn World<'a>) -> Result<bool, EvalError> {
+        let limits = Limits::default();
+        let context =
+            Context { root: Some(document), iteration: Some(0), now, world, named: &self.names, limits: &limits };
+        self.takes(document, &context)
+    }
+
+    /// Whether a document has a type that stands for a deletion.
+    pub fn is_deletion(&self, document: &Value<'_>) -> bool {
+        let types: &[&str] = match self.referenced_doc_type.as_str() {
+            "CommCareCase" => &["CommCareCase-Deleted"],
+            "XFormInstance" => &["XFormInstance-Deleted", "XFormArchived"],
+            _ => &[],
+        };
+        let doc_type = document.property("doc_type").and_then(Value::as_str);
+        self.is_of_domain(document) && doc_type.is_some_and(|doc_type| types.contains(&doc_type))
+    }
+
+    /// The case types or form namespaces that the filter lets through; `None` when it does not say.
+    pub fn subtypes(&self) -> Option<&[Value<'static>]> {
+        self.subtypes.as_deref()
+    }
+
+    /// Whether documents can be invalid.
+    pub fn has_validations(&self) -> bool {
+        !self.validations.is_empty()
+    }
+
+    /// The domains whose documents it takes.
+    pub fn domains(&self) -> &[String] {
+        self.data_domains.as_deref().unwrap_or(std::slice::from_ref(&self.domain))
+    }
+
+    fn is_of_domain(&self, document: &Value<'_>) -> bool {
+        let domain = document.property("domain").and_then(Value::as_str);
+        domain.is_some_and(|domain| self.domains().iter().any(|ours| ours == domain))
+    }
+
+    fn takes<'a>(&self, document: &Value<'a>, context: &Context<'_, 'a>) -> Result<bool, EvalError> {
+        let doc_type = document.property("doc_type").and_then(Value::as_str);
+        if !self.is_of_domain(document) || doc_type != Some(&self.referenced_doc_type) {
+            return Ok(false);
+        }
+        self.filter.as_ref().map_or(Ok(true), |filter| filter.holds(document, context))
+    }
+
+    /// The rows of a document that the filter took.
+    fn rows<'a>(&self, document: &Value<'a>, context: &Context<'_, 'a>) -> Result<Outcome<'a>, EvalError> {
+        let failed = self.failed_validations(document, context)?;
+        if !failed.is_empty() {
+            return Ok(Outcome::Invalid(failed));
+        }
+        let Some(base_item) = &self.base_item else {
+            return Ok(Outcome::Rows(vec![self.row(document, context)?]));
+        };
+        let mut rows = Vec::new();
+        let items = base_item.evaluate(document, context)?;
+        let items = match &items {
+            Value::Null => &[],
+            Value::List(items) => items.as_slice(),
+            other => std::slice::from_ref(other),
+        };
+        for (iteration, item) in (0..).zip(items) {
+            rows.push(self.row(item, &Context { iteration: Some(iteration), ..*context })?);
+        }
+        Ok(Outcome::Rows(rows))
+    }
+
+    fn row<'a>(&self, item: &Value<'a>, context: &Context<'_, 'a>) -> Result<Vec<Value<'a>>, EvalError> {
+        context.limits.spend(self.columns.len())?;
+        let mut row = Vec::with_capacity(self.columns.len());
+        for indicator in &self.indicators {
+            indicator.fill(item, context, &mut row)?;
+        }
+        debug_assert_eq!(row.len(), self.columns.len(), "each column has its value");
+        Ok(row)
+    }
+
+    fn failed_validations<'a>(
+        &self,
+        document: &Value<'a>,
+        context: &Context<'_, 'a>,
+    ) -> Result<Vec<FailedValidation>, EvalError> {
+        let mut failed = Vec::new();
+        for Validation { name, error_message, filter } in &self.validations {
+            if !filter.as_ref().map_err(Clone::clone)?.holds(document, context)? {
+                failed.push(FailedValidation { name: name.clone(), error_message: error_message.clone() });
+            }
+        }
+        Ok(failed)
+    }
+
+    /// Compares by value, for tools that show why a document is not taken.
+    pub fn is_of_type(&self, document: &Value<'_>) -> bool {
+        let doc_type = document.property("doc_type").unwrap_or(&Value::Null);
+        equal(doc_type, &Value::text(self.referenced_doc_type.as_str()))
+    }
+}

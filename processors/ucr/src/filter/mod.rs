@@ -1,0 +1,93 @@
+//! Filters: what is true of an item.
+
+mod compile;
+#[cfg(test)]
+mod tests;
+
+use std::rc::Rc;
+
+use crate::expression::Expression;
+use crate::operator::Operator;
+use crate::regex::Pattern;
+use crate::value::{Value, equal};
+use crate::{Context, EvalError};
+
+#[derive(Debug)]
+pub(crate) enum Filter {
+    Always(bool),
+    Compare {
+        input: Expression,
+        operator: Operator,
+        reference: Expression,
+    },
+    /// The common comparisons, without copies of values.
+    PropertyEquals {
+        name: Box<str>,
+        value: Value<'static>,
+    },
+    Search {
+        input: Expression,
+        pattern: Result<Pattern, EvalError>,
+    },
+    And(Vec<Filter>),
+    Or(Vec<Filter>),
+    Not(Box<Filter>),
+    Named(Rc<Filter>),
+}
+
+impl Filter {
+    /// Stands where a problem was noted.
+    pub(crate) fn nothing() -> Self {
+        Self::Always(false)
+    }
+
+    pub(crate) fn holds<'a>(&self, item: &Value<'a>, context: &Context<'_, 'a>) -> Result<bool, EvalError> {
+        match self {
+            Self::Always(result) => Ok(*result),
+            Self::PropertyEquals { name, value } => {
+                context.limits.spend(1)?;
+                Ok(equal(item.property(name).unwrap_or(&Value::Null), value))
+            }
+            Self::Compare { input, operator, reference } => {
+                context.limits.deeper(|| compare(input, *operator, reference, item, context))
+            }
+            Self::Search { input, pattern } => {
+                let input = context.limits.deeper(|| input.evaluate(item, context))?;
+                let pattern = pattern.as_ref().map_err(Clone::clone)?;
+                input.as_str().map_or(Ok(false), |text| pattern.is_match(text))
+            }
+            Self::And(filters) => context.limits.deeper(|| {
+                for filter in filters {
+                    if !filter.holds(item, context)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }),
+            Self::Or(filters) => context.limits.deeper(|| {
+                for filter in filters {
+                    if filter.holds(item, context)? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }),
+            Self::Not(filter) => context.limits.deeper(|| filter.holds(item, context).map(|result| !result)),
+            Self::Named(filter) => context.limits.deeper(|| filter.holds(item, context)),
+        }
+    }
+}
+
+fn compare<'a>(
+    input: &Expression,
+    operator: Operator,
+    reference: &Expression,
+    item: &Value<'a>,
+    context: &Context<'_, 'a>,
+) -> Result<bool, EvalError> {
+    let input = input.evaluate(item, context)?;
+    if let Expression::Constant(reference) = reference {
+        return operator.holds(&input, reference);
+    }
+    operator.holds(&input, &reference.evaluate(item, context)?)
+}

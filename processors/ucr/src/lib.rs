@@ -1,0 +1,62 @@
+//! The language of user configurable reports: a data source says which documents it takes and what rows they give.
+//!
+//! A configuration is compiled once into a typed tree ([`DataSource`]), in which constants are converted, paths
+//! resolved and columns numbered; a document is read once ([`value::parse`]) and then goes through any number of data
+//! sources. What is wrong with a configuration is a list of problems with their places ([`ConfigError`]); what goes
+//! wrong with one document is an [`EvalError`]. Nothing here panics, whatever the JSON, and nothing reads a clock, a
+//! file or the network: the instant and the answers of look-ups come in through the [`Context`].
+//!
+//! From the bottom up, each room uses those above it in this list:
+//!
+//! - `number`: integers of any size, decimals, floats as text.
+//! - `value`: [`value::Value`], Python's equality, order, truth and text, JSON.
+//! - `error`, `context`: the two kinds of errors; what an evaluation knows beside the item.
+//! - `dates`: `parse_date(&str) -> Option<civil::Date>` (the strict forms) and
+//!   `parse_datetime(&str, now: Moment) -> Option<Moment>` (those, then the lenient ones; naive);
+//!   `add_days(civil::Date, i64)`, `add_months(civil::Date, i64)`, `month_start(civil::Date)`, `month_end(civil::Date)`,
+//!   `add_hours(Moment, i64)`, each `-> Result<_, EvalError>`; `format(&Value, strftime: &str) -> Option<String>`;
+//!   `to_ethiopian(&Value) -> Option<String>`, `from_ethiopian(&Value) -> Option<civil::Date>`.
+//! - `regex`: `Pattern::compile(&str) -> Result<Pattern, String>`, `is_match(&self, &str) -> Result<bool, EvalError>`.
+//! - `jsonpath`: `Path::compile(&str) -> Result<Path, String>`,
+//!   `find(&self, &Value<'a>) -> Result<Vec<Value<'a>>, EvalError>`.
+//! - `evaluator`: `Program::compile(&str) -> Program` (bad syntax is no error, such a program gives null),
+//!   `run(&self, variables: Option<&Dict<'a>>, item: &Value<'a>, &Context<'_, 'a>) -> Result<Value<'a>, EvalError>`:
+//!   without variables the item is the set of variables; the datatype is applied by the caller.
+//! - `coerce`, `constants`: datatypes; the conversion of constants in configurations.
+
+#![forbid(unsafe_code)]
+
+pub mod number;
+pub mod value;
+
+pub mod coerce;
+
+mod compiler;
+mod constants;
+mod context;
+pub mod data_source;
+mod error;
+mod expression;
+mod filter;
+mod indicator;
+mod named;
+pub mod names;
+mod operator;
+#[cfg(test)]
+mod testing;
+mod transform;
+#[cfg(any(test, feature = "vectors"))]
+pub mod vectors;
+pub mod arithmetic;
+pub mod dates;
+pub mod evaluator;
+pub mod jsonpath;
+pub mod regex;
+
+pub use context::{
+    Context, EmptyWorld, Limits, LookUpKind, MOST_NESTING, MOST_STEPS, NamedExpressions, NoNames, Query, QueryKind,
+    World,
+};
+pub use data_source::{DataSource, FailedValidation, Outcome};
+pub use error::{ConfigError, EvalError, Problem};
+pub use indicator::Column;
