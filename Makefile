@@ -24,6 +24,8 @@ demo: setup ## show it at work; DOCUMENTS=FILE takes your documents instead of m
 test: ## everything that proves behaviour, starting the servers it needs
 	@.ci/install-debian test
 	@tests/services/kafka fetch
+	@tests/services/opensearch fetch
+	@tests/services/elasticsearch fetch
 	@guest-sdk/wasm-std build $(GUESTS)
 	cargo test --workspace --no-fail-fast
 
