@@ -23,7 +23,7 @@ demo: setup ## show it at work; DOCUMENTS=FILE takes your documents instead of m
 
 test: ## everything that proves behaviour, starting the servers it needs
 	@.ci/install-debian test
-	@for service in kafka couchdb; do tests/services/$$service fetch; done
+	@for service in kafka opensearch elasticsearch couchdb; do tests/services/$$service fetch; done
 	@guest-sdk/wasm-std build $(GUESTS)
 	cargo test --workspace --no-fail-fast
 
@@ -52,9 +52,11 @@ lint: ## format, clippy and documentation, warnings are errors
 audit: ## licences, advisories and sources of dependencies (needs cargo-deny)
 	cargo deny check
 
-services-up: ## start Apache Kafka under target/services and print its address
+services-up: ## start Apache Kafka and OpenSearch under target/services and print their addresses
 	@mkdir -p target/services
 	@tests/services/kafka start target/services/kafka
+	@tests/services/opensearch start target/services/opensearch
 
-services-down: ## stop it
+services-down: ## stop them
 	@tests/services/kafka stop target/services/kafka
+	@tests/services/opensearch stop target/services/opensearch

@@ -96,6 +96,32 @@ async fn whole_documents_and_shared_ones_do_not_mix() {
 }
 
 #[tokio::test]
+async fn hosts_that_start_together_make_one_index() {
+    let sink = apart();
+    let hosts: Vec<Apart> =
+        (0..4).map(|_| Apart::with(sink.server, sink.server.settings(), sink.prefix.clone())).collect();
+    let wanted = [declared(&mapping(), &[])];
+    for prepared in futures_util::future::join_all(hosts.iter().map(|host| host.prepare(&[], &wanted))).await {
+        prepared.unwrap();
+    }
+    for (version, host) in (1..).zip(&hosts) {
+        write(host, &[index(version, "a", &json!({"age": version}))]).await;
+    }
+    assert_eq!(sink.get(CASES, "a").await, Some(json!({"age": 4})));
+}
+
+#[tokio::test]
+async fn what_others_keep_in_a_mapping_s_meta_stays() {
+    let sink = apart();
+    let name = sink.named(CASES);
+    let theirs = json!({"mappings": {"_meta": {"made_by": "them", "pillowtop": {"owners": [["age"]]}}}});
+    sink.server.done("PUT", &format!("/{name}"), Some(theirs)).await;
+    sink.prepare(&[], &[declared(&mapping(), &["name"])]).await.unwrap();
+    let meta = described(&sink).await["mappings"]["_meta"].clone();
+    assert_eq!(meta, json!({"made_by": "them", "pillowtop": {"owners": [["age"], ["name"]]}}));
+}
+
+#[tokio::test]
 async fn an_index_that_was_dropped_is_not_made_again_by_a_document() {
     let sink = apart();
     sink.prepare(&[], &[declared(&mapping(), &[])]).await.unwrap();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::searching::{Apart, Server, opensearch};
 use super::stand_in::{Reply, StandIn};
-use super::{CASES, declared, delete, index, mapping, write};
+use super::{CASES, declared, delete, index, mapping, merge, write};
 
 async fn blocked(block: &str) -> String {
     let sink = Apart::new(Server { url: opensearch() });
@@ -28,6 +28,25 @@ async fn a_full_disk_and_an_operator_s_block_are_outages_told_apart() {
     assert!(operator.contains("it is set read-only (index.blocks.read_only)"), "{operator}");
     let writes = blocked("index.blocks.write").await;
     assert!(writes.contains("it is set read-only (index.blocks.write)"), "{writes}");
+}
+
+#[tokio::test]
+async fn of_several_writes_to_one_document_only_the_one_that_does_not_fit_is_refused() {
+    for owned in [&[][..], &["name", "age"]] {
+        let sink = Apart::new(Server { url: opensearch() });
+        sink.prepare(&[], &[declared(&mapping(), owned)]).await.unwrap();
+        let writes = [
+            index(1, "a", &json!({"name": "x"})),
+            merge(1, "a", &json!({"age": "old"})),
+            merge(1, "b", &json!({"age": 1})),
+            merge(1, "a", &json!({"name": "y"})),
+        ];
+        let rejected = sink.write(&writes).await.unwrap();
+        assert_eq!(rejected.iter().map(|rejected| rejected.at).collect::<Vec<_>>(), [1]);
+        assert!(rejected[0].reason.contains("age"), "{}", rejected[0].reason);
+        assert_eq!(sink.get(CASES, "a").await, Some(json!({"name": "y"})));
+        assert_eq!(sink.get(CASES, "b").await, Some(json!({"age": 1})));
+    }
 }
 
 /// A sink on a stand-in, prepared.

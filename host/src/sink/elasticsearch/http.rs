@@ -161,12 +161,9 @@ fn header(credentials: &Credentials) -> Result<HeaderValue, Outage> {
         Credentials::ApiKey(key) => format!("ApiKey {key}"),
     };
     // The error could quote the secret, so it goes no further.
-    HeaderValue::from_str(&text).map_err(|error| {
-        drop(error);
-        Outage {
-            operation: "the credentials of the search server hold a sign that none may hold".to_owned(),
-            source: None,
-        }
+    HeaderValue::from_str(&text).map_err(|_quoting| Outage {
+        operation: "the credentials of the search server hold a sign that none may hold".to_owned(),
+        source: None,
     })
 }
 

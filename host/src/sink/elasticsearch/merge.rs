@@ -76,10 +76,10 @@ struct Current {
 
 /// What the writes of one document come to.
 #[derive(Debug, PartialEq)]
-enum Outcome {
-    Nothing,
-    Put(Guard, Bytes),
-    Delete(Guard),
+struct Change {
+    guard: Guard,
+    /// None: it is deleted.
+    document: Option<Bytes>,
 }
 
 /// Does the writes of these documents. Answers those that are refused.
@@ -124,19 +124,15 @@ async fn round<'a>(
     let mut written = Vec::new();
     for group in groups {
         let known = current.get(group.id);
-        let (outcome, problems) = fold(&target.owners, known, &group.writes, now);
-        match outcome {
-            Outcome::Nothing => refused.extend(problems),
-            outcome => written.push((group, outcome, problems)),
+        let (change, problems) = fold(&target.owners, known, &group.writes, now);
+        match change {
+            None => refused.extend(problems),
+            Some(change) => written.push((group, change, problems)),
         }
     }
     let actions: Vec<Action<'_>> = written
         .iter()
-        .map(|(group, outcome, _)| match outcome {
-            Outcome::Put(guard, document) => Action { id: group.id, document: Some(document), guard: *guard },
-            Outcome::Delete(guard) => Action { id: group.id, document: None, guard: *guard },
-            Outcome::Nothing => unreachable!("it is not among those that are written"),
-        })
+        .map(|(group, change, _)| Action { id: group.id, document: change.document.as_deref(), guard: change.guard })
         .collect();
     let verdicts = sender.send(place, &actions).await?;
     drop(actions);
@@ -145,7 +141,7 @@ async fn round<'a>(
             Verdict::Done => refused.extend(problems),
             // The server has a newer deletion of a document that is not there: there is nothing to read again.
             Verdict::Conflict if target.owners.is_empty() && !current.contains_key(group.id) => {
-                refused.extend(problems)
+                refused.extend(problems);
             }
             Verdict::Conflict => again.push(group),
             Verdict::Refused(reason, retry) => match &group.writes[..] {
@@ -217,8 +213,13 @@ impl Entry {
     }
 }
 
-/// What the writes make of a document, and which of them are refused.
-fn fold(owners: &Owners, current: Option<&Current>, writes: &[Member<'_>], now: Timestamp) -> (Outcome, Vec<Refusal>) {
+/// What the writes make of a document, none when nothing; and which of them are refused.
+fn fold(
+    owners: &Owners,
+    current: Option<&Current>,
+    writes: &[Member<'_>],
+    now: Timestamp,
+) -> (Option<Change>, Vec<Refusal>) {
     let before = current.map(|current| &current.known);
     let mut known = before.map(Cow::Borrowed);
     let mut refused = Vec::new();
@@ -237,20 +238,19 @@ fn fold(owners: &Owners, current: Option<&Current>, writes: &[Member<'_>], now: 
             Err(reason) => refused.push((member.at, reason, RetryHelps::No)),
         }
     }
-    let outcome = match known.filter(|_| changed) {
-        None => Outcome::Nothing,
-        // What was read again after a crash is there already.
-        Some(known) if before == Some(&*known) && !owners.is_empty() => Outcome::Nothing,
-        Some(known) if owners.is_empty() => match &known.source {
-            Some(source) => Outcome::Put(Guard::Version(known.version), source.clone()),
-            None => Outcome::Delete(Guard::Version(known.version)),
-        },
+    let change = match known.filter(|_| changed) {
+        None => None,
+        // What is written again after a crash is there already.
+        Some(known) if before == Some(&*known) && !owners.is_empty() => None,
+        Some(known) if owners.is_empty() => {
+            Some(Change { guard: Guard::Version(known.version), document: known.source.clone() })
+        }
         Some(known) => {
             let guard = current.map_or(Guard::Absent, |current| current.guard);
-            Outcome::Put(guard, shared(&known, now))
+            Some(Change { guard, document: Some(shared(&known, now)) })
         }
     };
-    (outcome, refused)
+    (change, refused)
 }
 
 /// A shared document with its version; a deleted one is nothing else.

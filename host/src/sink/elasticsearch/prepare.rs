@@ -135,11 +135,11 @@ pub(super) async fn plan(
     Ok(planned.map_err(named))
 }
 
-/// Does what was planned.
+/// Does what was planned. None: another host made the index meanwhile, and a new plan is needed.
 ///
 /// # Errors
 /// An outage, or what the server says against it.
-pub(super) async fn carry_out(http: &Http, plan: Plan) -> Result<(String, Target), PrepareError> {
+pub(super) async fn carry_out(http: &Http, plan: Plan) -> Result<Option<Target>, PrepareError> {
     let name = &plan.name;
     let mut requests = Vec::new();
     match plan.step {
@@ -155,15 +155,12 @@ pub(super) async fn carry_out(http: &Http, plan: Plan) -> Result<(String, Target
         let operation = format!("could not prepare index {name}");
         match answer.status {
             200..=299 => {}
-            // Another host was quicker: the next try finds what it made.
-            400 if answer.error_type() == "resource_already_exists_exception" => {
-                return Err(PrepareError::Outage(outage::of_answer(http, &operation, &answer)));
-            }
+            400 if answer.error_type() == "resource_already_exists_exception" => return Ok(None),
             400 => return Err(PrepareError::Refused(vec![format!("index {name}: {answer}")])),
             _ => return Err(PrepareError::Outage(outage::of_answer(http, &operation, &answer))),
         }
     }
-    Ok((plan.name, plan.target))
+    Ok(Some(plan.target))
 }
 
 fn creation(settings: &Settings, declared: &Declared) -> Value {
@@ -230,7 +227,14 @@ fn extension(settings: &Settings, declared: &Declared, known: Known) -> Result<P
     if !problems.is_empty() {
         return Err(problems);
     }
-    let mapping = mapping(declared, &owners);
+    let mut mapping = mapping(declared, &owners);
+    // It is put as a whole, and may hold what others keep there.
+    if let (Some(Value::Object(theirs)), Some(Value::Object(ours))) =
+        (known.mapping.get("_meta"), mapping.get_mut("_meta"))
+    {
+        let ours = std::mem::replace(ours, theirs.clone());
+        extend(mapping["_meta"].as_object_mut().expect("it was replaced by one"), &ours);
+    }
     // Owners are a list, and a list is compared as a whole.
     let is_there = covers(&Value::Object(known.mapping), &mapping);
     let gc_deletes = (known.gc_deletes < settings.gc_deletes).then(|| text_of(settings.gc_deletes));

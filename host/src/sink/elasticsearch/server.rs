@@ -72,7 +72,7 @@ impl Server {
 
     fn from_root(answer: &Answer) -> Result<Self, String> {
         let root: Root = serde_json::from_slice(&answer.body)
-            .map_err(|_| "it does not say that it is a search server".to_owned())?;
+            .map_err(|error| format!("it does not say that it is a search server: {error}"))?;
         let distribution = match root.version.distribution.as_deref() {
             Some("opensearch") => Some(Distribution::OpenSearch),
             Some(_) => None,

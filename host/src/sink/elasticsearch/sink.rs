@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::bulk::{Action, Guard, check};
 use super::merge::{self, Group, Member, Refusal};
-use super::prepare::{self, Target};
+use super::prepare::{self, Declared, Plan, Target};
 use super::send::{Place, Sender, Verdict};
 use super::server::{Server, Unknown};
 use super::settings::Settings;
@@ -61,6 +61,10 @@ impl ElasticsearchSink {
         );
         *known = Some(server);
         Ok(server)
+    }
+
+    async fn plan(&self, declared: &Declared) -> Result<Result<Plan, Vec<String>>, PrepareError> {
+        prepare::plan(&self.sender.http, &self.settings, declared).await.map_err(PrepareError::Outage)
     }
 
     fn prepared(&self, name: &str) -> Option<Arc<Prepared>> {
@@ -160,18 +164,28 @@ impl Sink for ElasticsearchSink {
         let server = self.server(&mut known).await?;
         let mut plans = Vec::new();
         for declared in &declared {
-            let plan =
-                prepare::plan(&self.sender.http, &self.settings, declared).await.map_err(PrepareError::Outage)?;
-            match plan {
-                Ok(plan) => plans.push(plan),
+            match self.plan(declared).await? {
+                Ok(plan) => plans.push((declared, plan)),
                 Err(more) => problems.extend(more),
             }
         }
         if !problems.is_empty() {
             return Err(PrepareError::Refused(problems));
         }
-        for plan in plans {
-            let (name, target) = prepare::carry_out(&self.sender.http, plan).await?;
+        for (declared, plan) in plans {
+            let target = match prepare::carry_out(&self.sender.http, plan).await? {
+                Some(target) => Some(target),
+                // What another host made meanwhile is there now.
+                None => {
+                    let plan = self.plan(declared).await?.map_err(PrepareError::Refused)?;
+                    prepare::carry_out(&self.sender.http, plan).await?
+                }
+            };
+            let name = declared.name.clone();
+            let Some(target) = target else {
+                let operation = format!("index {name} comes and goes while it is prepared");
+                return Err(PrepareError::Outage(Outage { operation, source: None }));
+            };
             let require_alias = target.alias && server.knows_require_alias();
             let prepared = Prepared { name: name.clone(), target, require_alias, swept: Mutex::new(None) };
             let mut targets = self.targets.write().unwrap_or_else(PoisonError::into_inner);
