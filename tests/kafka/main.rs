@@ -430,7 +430,7 @@ async fn a_wrong_option_is_refused_by_name_and_its_value_is_not_shown() {
 
 #[tokio::test]
 async fn a_cluster_that_nobody_answers_for_is_an_outage_that_names_it() {
-    let source = KafkaSource { brokers: "127.0.0.1:1".to_owned(), options: BTreeMap::new() };
+    let source = KafkaSource::new("127.0.0.1:1".to_owned(), BTreeMap::new());
     let outage = refusal(source.open(&["form".into()], Start::Earliest).await);
     assert!(
         outage.starts_with("feed is unavailable: could not ask for topics at kafka brokers 127.0.0.1:1: "),

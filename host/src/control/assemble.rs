@@ -152,7 +152,7 @@ impl Resources {
             }
             Feed::Kafka { brokers, options } => {
                 let options = options.iter().map(|(key, value)| (key.clone(), value.reveal().to_owned())).collect();
-                Arc::new(kafka::KafkaSource { brokers: brokers.clone(), options })
+                Arc::new(kafka::KafkaSource::new(brokers.clone(), options))
             }
         };
         sources.insert(Arc::from(name), Arc::clone(&source));

@@ -183,7 +183,11 @@ impl Pillow {
             "feed": [
                 **from,
                 topics.iter().map(|topic| &**topic).collect::<Vec<_>>(),
-                match start { Start::Earliest => "earliest", Start::Latest => "latest" },
+                match start {
+                    Start::Earliest => "earliest".to_owned(),
+                    Start::Latest => "latest".to_owned(),
+                    Start::At(time) => time.to_string(),
+                },
             ],
             "documents": [**default, plain(sources)],
             "collapse": match collapse { Collapse::ByDocument => "by-document", Collapse::None => "none" },

@@ -21,7 +21,7 @@ const MOST_PARTITIONS: usize = 1024;
 const PARTITIONS: NonZeroUsize = non_zero(4);
 
 /// librdkafka's settings that the host depends on and sets itself.
-const HOST_OPTIONS: [&str; 7] = [
+const HOST_OPTIONS: [&str; 8] = [
     "bootstrap.servers",
     "metadata.broker.list",
     "enable.auto.commit",
@@ -29,6 +29,7 @@ const HOST_OPTIONS: [&str; 7] = [
     "enable.auto.offset.store",
     "auto.offset.reset",
     "enable.partition.eof",
+    "partition.assignment.strategy",
 ];
 
 /// What the settings define, for the references in manifests.

@@ -14,6 +14,8 @@ mod generation;
 mod halt;
 mod isolate;
 mod lanes;
+mod hand_over;
+mod ownership;
 mod process;
 mod runner;
 mod settle;

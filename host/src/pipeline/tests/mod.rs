@@ -13,6 +13,7 @@ mod isolation;
 mod look_ups;
 mod order;
 mod outage;
+mod ownership;
 mod retry;
 mod settle;
 mod stop;
