@@ -27,6 +27,8 @@ mod memory;
 mod processors;
 mod program;
 mod report;
+#[path = "../support/service.rs"]
+mod service;
 mod swap;
 
 use report::Report;

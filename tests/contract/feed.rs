@@ -9,6 +9,8 @@
 mod broker;
 #[path = "kafka_subject.rs"]
 mod kafka_subject;
+#[path = "../support/service.rs"]
+mod service;
 
 use std::collections::BTreeMap;
 use std::num::{NonZeroU16, NonZeroUsize};

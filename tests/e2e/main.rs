@@ -9,5 +9,7 @@ mod stopping;
 
 #[path = "../kafka/broker.rs"]
 mod broker;
+#[path = "../support/service.rs"]
+mod service;
 #[path = "../support/mod.rs"]
 mod support;

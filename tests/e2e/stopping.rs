@@ -49,6 +49,24 @@ async fn until_rows(site: &Site, running: &mut Running, rows: u64) {
     .await;
 }
 
+/// A host that has settled all of `forms` but the one at `poison`, which a processor holds for longer than a test lasts.
+async fn with_one_in_hand(site: &Site, forms: &[Value], poison: usize) -> Running {
+    let mut host = site.start(&["run"]);
+    until_rows(site, &mut host, forms.len() as u64 - 1).await;
+    site.publish(&lines(&forms[poison..=poison])).await;
+    until("all is read", async || {
+        let status = site.run(&["--json", "status"]).await.json();
+        (status[0]["status"]["counts"]["read"] == forms.len()).then_some(())
+    })
+    .await;
+    host
+}
+
+/// All but one of them.
+fn but_for(forms: &[Value], poison: usize) -> Vec<Value> {
+    [&forms[..poison], &forms[poison + 1..]].concat()
+}
+
 async fn check_all_applied_once(site: &Site, forms: &[Value]) {
     let all: BTreeSet<String> = forms.iter().map(|form| id(form).to_owned()).collect();
     assert_eq!(ids_of_rows(site).await, all);
@@ -84,9 +102,8 @@ async fn a_second_signal_aborts_and_the_next_run_does_the_rest() {
     // With this one the processor never comes back: nobody can settle it, so that an orderly stop would take long.
     forms[17]["form"]["note"] = json!("poison");
     let limits = "workers = 2\ncpu-deadline = \"10min\"\nwall-limit = \"10min\"\ngrace-period = \"10min\"\n";
-    let site = watched("loop", limits, &forms).await;
-    let mut host = site.start(&["run"]);
-    until_rows(&site, &mut host, 1).await;
+    let site = watched("loop", limits, &but_for(&forms, 17)).await;
+    let mut host = with_one_in_hand(&site, &forms, 17).await;
     host.signal("TERM");
     host.says("once more aborts").await;
     assert!(!host.has_ended(), "it waits for what is in hand");
@@ -105,9 +122,8 @@ async fn what_cannot_settle_within_the_grace_period_is_left_to_the_next_run() {
     let mut forms = visit_forms(30, 13);
     forms[5]["form"]["note"] = json!("poison");
     let limits = "workers = 2\ncpu-deadline = \"10min\"\nwall-limit = \"10min\"\ngrace-period = \"1s\"\n";
-    let site = watched("loop", limits, &forms).await;
-    let mut host = site.start(&["run"]);
-    until_rows(&site, &mut host, 1).await;
+    let site = watched("loop", limits, &but_for(&forms, 5)).await;
+    let host = with_one_in_hand(&site, &forms, 5).await;
     host.signal("TERM");
     let ran = host.ended().await;
     assert_eq!(ran.code(), Some(1), "{ran:?}");

@@ -2,9 +2,6 @@
 //! process ends, however it does. Other suites include this file with `#[path]`.
 #![allow(dead_code, reason = "each suite that includes this file uses a part of it")]
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -14,7 +11,8 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use tempfile::TempDir;
+
+use super::service::Service;
 
 /// How long the broker may take for anything asked of it here.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
@@ -23,61 +21,33 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 pub(crate) struct Broker {
     /// `host:port`.
     pub(crate) address: String,
-    /// The script ends the broker when this closes; so does the operating system for a process that dies.
-    lifeline: Option<ChildStdin>,
-    script: Child,
-    folder: Option<TempDir>,
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        drop(self.lifeline.take());
-        // The folder may go only when the broker is gone.
-        self.script.wait().expect("the script ends");
-    }
+    service: Service,
 }
 
 impl Broker {
     /// The broker that all tests of this process share, or the one that `PILLOWTOP_TEST_KAFKA` names.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Broker> = OnceLock::new();
-        SHARED.get_or_init(|| Self::run(Command::new(script()).arg("run"), None))
+        SHARED.get_or_init(|| Self::of(Service::shared("kafka")))
     }
 
     /// A broker of one's own, which can be stopped.
     pub(crate) fn own() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut command = Command::new(script());
-        command.arg("run").arg(folder.path()).env_remove("PILLOWTOP_TEST_KAFKA");
-        Self::run(&mut command, Some(folder))
+        Self::of(Service::own("kafka"))
     }
 
-    fn run(command: &mut Command, folder: Option<TempDir>) -> Self {
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("tests/services/kafka runs");
-        let mut address = String::new();
-        let stdout = child.stdout.take().expect("a pipe");
-        BufReader::new(stdout).read_line(&mut address).expect("its output can be read");
-        let address = address.trim().to_owned();
-        assert!(!address.is_empty(), "tests/services/kafka did not start a broker; its reason stands above");
-        Self { address, lifeline: child.stdin.take(), script: child, folder }
+    fn of(service: Service) -> Self {
+        Self { address: service.address.clone(), service }
     }
 
     /// Stops the broker as a crash would; its data stay.
     pub(crate) fn kill(&self) {
-        self.control("kill");
+        self.service.kill();
     }
 
     /// Starts it again, where it was.
     pub(crate) fn start_again(&self) {
-        self.control("start");
-    }
-
-    fn control(&self, word: &str) {
-        let folder = self.folder.as_ref().expect("a broker of one's own").path();
-        let mut command = Command::new(script());
-        command.arg(word).arg(folder).env_remove("PILLOWTOP_TEST_KAFKA").stdout(Stdio::null());
-        assert!(command.status().expect("tests/services/kafka runs").success(), "{word} failed");
+        self.service.start_again();
     }
 
     /// Makes a topic.
@@ -155,8 +125,4 @@ pub(crate) fn send(producer: &BaseProducer, topic: &str, partition: i32, value: 
 
 fn options() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(LIMIT)).request_timeout(Some(LIMIT))
-}
-
-fn script() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/services/kafka")
 }

@@ -3,6 +3,8 @@
 
 mod broker;
 mod reading;
+#[path = "../support/service.rs"]
+mod service;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};

@@ -62,7 +62,7 @@ pub struct Postgres {
     /// Where it is, for messages: `host:port/database`, without user and password.
     pub place: Arc<str>,
     /// How it is reached; for connections of one's own, such as one that listens.
-    pub options: PgConnectOptions,
+    pub options: Arc<PgConnectOptions>,
     /// Its connections.
     pub pool: PgPool,
 }
@@ -154,7 +154,7 @@ impl Postgres {
         let place: Arc<str> = Arc::from(format!("{}:{}/{database}", options.get_host(), options.get_port()));
         let pool = PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS).connect_with(options.clone()).await;
         let pool = pool.map_err(|error| Outage::new(format!("could not open database {place}"), error))?;
-        Ok(Self { place, options, pool })
+        Ok(Self { place, options: Arc::new(options), pool })
     }
 
     /// Begins a transaction.

@@ -21,7 +21,7 @@ async fn open(directory: &Path) -> (SqliteStore, Sqlite) {
     schema::prepare(&database, &[table()]).await.unwrap();
     let sqlite = database.sqlite().unwrap();
     let store = SqliteStore::open(sqlite.clone(), Clock::Fixed(START.parse().unwrap())).await.unwrap();
-    (store, sqlite)
+    (store, sqlite.clone())
 }
 
 fn table() -> Table {
