@@ -232,7 +232,6 @@ async fn another_owner_of_one_partition_stops_that_lane_alone_until_it_is_gone()
         status: json!({ "state": "running", "lanes": { "t:1": {} } }),
     };
     let now = Clock::System.now();
-    bench.checkpoints.beat(&[says(now + jiff::SignedDuration::from_hours(1))]).await.unwrap();
     bench.checkpoints.beat(&[says(now)]).await.unwrap();
     gate.open();
     until(|| lanes(&run) == ["t:0"]).await;
