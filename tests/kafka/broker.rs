@@ -56,6 +56,13 @@ impl Broker {
         self.admin().create_topics([&topic], &options()).await.unwrap()[0].as_ref().unwrap();
     }
 
+    /// Makes a topic with one partition and settings of its own.
+    pub(crate) async fn create_topic_with(&self, name: &str, settings: &[(&str, &str)]) {
+        let topic = NewTopic::new(name, 1, TopicReplication::Fixed(1));
+        let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
+        self.admin().create_topics([&topic], &options()).await.unwrap()[0].as_ref().unwrap();
+    }
+
     /// Deletes a topic.
     pub(crate) async fn delete_topic(&self, name: &str) {
         self.admin().delete_topics(&[name], &options()).await.unwrap()[0].as_ref().unwrap();

@@ -13,7 +13,7 @@ use crate::documents::DocumentStore;
 use crate::documents::inline::InlineDocuments;
 use crate::documents::sql::{QueryError, SqlDocuments};
 use crate::feed::{self, changelog, kafka};
-use crate::manifest::{Documents, Feed, MAIN, Manifest, Secret, Settings, Sink as SinkSettings};
+use crate::manifest::{Documents, Feed, FeedUse, MAIN, Manifest, Secret, Settings, Sink as SinkSettings};
 use crate::metrics::Metrics;
 use crate::model::{Clock, Outage};
 use crate::pipeline::{FailureLimit, Fetcher, Pillow, Status, Tuning, Workers};
@@ -38,6 +38,8 @@ pub struct Resources {
     pub(super) checkpoints: Arc<dyn CheckpointStore>,
     metrics: Arc<Metrics>,
     settings: Settings,
+    /// What this host reads of feeds that several hosts share by number.
+    share: feed::Share,
     /// Bounds the batches of all pillows.
     in_flight: Arc<Semaphore>,
     databases: Mutex<HashMap<Arc<str>, Database>>,
@@ -71,6 +73,7 @@ impl Resources {
                 .map_err(|error| Outage::new("could not start the threads that run processors", error))?,
             checkpoints,
             metrics: Arc::new(Metrics::new()),
+            share: feed::Share::WHOLE,
             in_flight: Arc::new(Semaphore::new(limits.batches_in_flight.get().min(Semaphore::MAX_PERMITS))),
             databases: Mutex::new(HashMap::from([(Arc::from(MAIN), main)])),
             sources: Mutex::default(),
@@ -78,6 +81,13 @@ impl Resources {
             sinks: Mutex::default(),
             settings: settings.clone(),
         })
+    }
+
+    /// The same for a host that reads this share of the partitions.
+    #[must_use]
+    pub fn with_share(mut self, share: feed::Share) -> Self {
+        self.share = share;
+        self
     }
 
     /// The checkpoint store.
@@ -114,7 +124,7 @@ impl Resources {
         }
         Ok(Pillow {
             name: declared.name.clone(),
-            source: self.source(&declared.feed.from).await?,
+            source: self.source(&declared.feed).await?,
             topics: declared.feed.topics.clone(),
             start: declared.feed.start,
             fetcher: Fetcher { default: self.documents(&declared.documents.default).await?, by_source },
@@ -136,7 +146,26 @@ impl Resources {
         })
     }
 
-    async fn source(&self, name: &str) -> Result<Arc<dyn feed::Source>, Outage> {
+    /// What a pillow reads, as far as this host does.
+    async fn source(&self, declared: &FeedUse) -> Result<Arc<dyn feed::Source>, Outage> {
+        let name = &*declared.from;
+        if let Some(Feed::Kafka { brokers, options }) = self.settings.feeds().get(name) {
+            let options = options.iter().map(|(key, value)| (key.clone(), value.reveal().to_owned())).collect();
+            let assignment = match &declared.group {
+                Some(group) => kafka::Assignment::Group(group.to_string()),
+                None => kafka::Assignment::Static(self.share),
+            };
+            return Ok(Arc::new(kafka::KafkaSource {
+                assignment,
+                ..kafka::KafkaSource::new(brokers.clone(), options)
+            }));
+        }
+        let source = self.fixed_source(name).await?;
+        Ok(if self.share.is_whole() { source } else { Arc::new(feed::Shared::new(source, self.share)) })
+    }
+
+    /// A feed whose partitions are fixed; it is the same for all pillows.
+    async fn fixed_source(&self, name: &str) -> Result<Arc<dyn feed::Source>, Outage> {
         let mut sources = self.sources.lock().await;
         if let Some(source) = sources.get(name) {
             return Ok(Arc::clone(source));
@@ -150,10 +179,8 @@ impl Resources {
                 changelog::create_tables(&database, partitions).await?;
                 Arc::new(changelog::ChangelogSource::new(database))
             }
-            Feed::Kafka { brokers, options } => {
-                let options = options.iter().map(|(key, value)| (key.clone(), value.reveal().to_owned())).collect();
-                Arc::new(kafka::KafkaSource::new(brokers.clone(), options))
-            }
+            // Each pillow has its own: see `source`.
+            Feed::Kafka { .. } => return Err(unknown("feed of fixed partitions", name)),
         };
         sources.insert(Arc::from(name), Arc::clone(&source));
         Ok(source)

@@ -10,6 +10,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::feed::Share;
 use crate::metrics::Metrics;
 use crate::model::{Clock, PillowName, chain};
 use crate::pipeline::Status;
@@ -35,6 +36,8 @@ pub struct Options {
     pub only: Vec<String>,
     /// When it ends by itself.
     pub until: Until,
+    /// Its share of the partitions, of pillows that share them by number.
+    pub share: Share,
 }
 
 /// When a host ends by itself.
@@ -106,7 +109,7 @@ impl Host {
         let Some(settings) = loaded.settings else {
             return Err(Error::Problems(loaded.problems.iter().map(ToString::to_string).collect()));
         };
-        let resources = Arc::new(Resources::open(&settings).await.map_err(Error::Resources)?);
+        let resources = Arc::new(Resources::open(&settings).await.map_err(Error::Resources)?.with_share(options.share));
         let id = format!("{}-{}", rustix::process::getpid().as_raw_nonzero(), uuid::Uuid::new_v4().simple());
         let id: Arc<str> = Arc::from(id);
         let grace_period = settings.limits().grace_period;

@@ -9,6 +9,7 @@
 mod names;
 mod pillow;
 mod problem;
+mod read_feed;
 mod read_pillow;
 mod read_settings;
 mod report;

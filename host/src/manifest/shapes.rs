@@ -95,7 +95,7 @@ pub(super) mod pillow {
 
     pub(in super::super) static ROOT: Shape =
         shape("", &["name", "paused", "collapse", "feed", "documents", "batch", "failures", "processors"]);
-    pub(in super::super) static FEED: Shape = shape("feed", &["from", "topics", "start"]);
+    pub(in super::super) static FEED: Shape = shape("feed", &["from", "topics", "start", "assignment", "group"]);
     pub(in super::super) static DOCUMENTS: Shape = shape("documents", &["default", "sources"]);
     pub(in super::super) static SOURCES: Shape = names("documents.sources");
     pub(in super::super) static BATCH: Shape = shape("batch", &["count", "bytes", "in-flight"]);

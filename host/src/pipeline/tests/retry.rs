@@ -1,9 +1,8 @@
 //! A retry runs only what failed, on the document as it is now, through the same settle; and one owner settles.
 
-use std::sync::Arc;
 
 use super::bench::{Bench, partition, settle_down, until};
-use super::processors::{Counter, Gate, Journal, description, id, index, indexer, indexer_after};
+use super::processors::{Counter, Gate, Journal, description, index, indexer, indexer_after};
 use crate::checkpoint::CheckpointStore;
 use crate::model::{Document, DocumentKey, Outcome};
 use crate::processor::native::NativeProcessor;
