@@ -4,6 +4,7 @@
 
 mod cli;
 mod embedded;
+mod hosts;
 mod kafka;
 mod stopping;
 

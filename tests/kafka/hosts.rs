@@ -119,7 +119,11 @@ async fn until(
 fn in_group(broker: &Broker, group: &str) -> KafkaSource {
     let mut source = source(broker);
     source.assignment = Assignment::Group(group.to_owned());
-    for (name, value) in [("topic.metadata.refresh.interval.ms", "500"), ("session.timeout.ms", "6000")] {
+    for (name, value) in [
+        ("topic.metadata.refresh.interval.ms", "500"),
+        ("session.timeout.ms", "6000"),
+        ("debug", "cgrp,topic,consumer"),
+    ] {
         source.options.insert(name.to_owned(), value.to_owned());
     }
     source

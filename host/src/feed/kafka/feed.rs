@@ -7,14 +7,15 @@ use async_trait::async_trait;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::KafkaSource;
 use super::assignment::{Assigned, Assignment};
-use super::client::{Client, ask_bounds, ask_ends, number_of, serve};
+use super::client::{Bounds, Client, ask_bounds, ask_ends, number_of, serve};
 use super::lane::{Lane, Origin, Step};
 use super::place::{other_topic, place};
-use super::queue::PartitionQueue;
+use super::queue::{PartitionQueue, Taking};
 use super::settings::Purpose;
 use super::topics::{Found, Wanted, describe, refuse};
 use crate::feed::{End, Error, Event, Feed, From, Limits, Start};
@@ -26,6 +27,9 @@ const SERVE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a cluster that did not answer is left alone before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
+/// What the cluster said of partitions that are to be read: what topics there are, and the bounds of each.
+type Answer = (Vec<From>, Result<(Found, Vec<Bounds>), Error>);
+
 /// A feed over topics of one cluster.
 pub(super) struct KafkaFeed {
     lanes: Vec<Lane>,
@@ -36,6 +40,8 @@ pub(super) struct KafkaFeed {
     assigned: Assigned,
     /// Partitions that are to be read as soon as the cluster says where they begin and end.
     starting: Vec<From>,
+    /// Asks it for some of them. Beside `next`, which is given up and called again all the time.
+    asking: JoinSet<Answer>,
     /// The lane to look at first, so that a busy one does not starve the others.
     turn: usize,
     /// Whether the end was said and nothing came since.
@@ -71,6 +77,7 @@ impl KafkaFeed {
             start,
             assigned,
             starting: Vec::new(),
+            asking: JoinSet::new(),
             turn: 0,
             said_end: false,
             stuck: None,
@@ -106,61 +113,73 @@ impl KafkaFeed {
                 }
             }
         }
-        if !self.said_end && self.assigned.is_steady() && self.lanes.iter().all(Lane::is_at_end) {
+        if !self.said_end
+            && self.assigned.is_steady()
+            && self.starting.is_empty()
+            && self.lanes.iter().all(Lane::is_at_end)
+        {
             self.said_end = true;
             return Some(Event::AtEnd);
         }
         None
     }
 
-    /// Looks at everything beside messages: what the group wants, and what is to begin. Cancel-safe.
-    async fn look(&mut self) -> Result<Option<Event>, Error> {
-        loop {
-            serve(&self.client).map_err(Error::Outage)?;
-            while let Some(rebalance) = self.client.context().next_rebalance() {
-                self.assigned.rebalance(&self.client, rebalance).map_err(|error| not_assigned(&error))?;
+    /// Looks at everything beside messages: what the group wants, and what is to begin. Does not wait.
+    fn look(&mut self) -> Result<Option<Event>, Error> {
+        serve(&self.client).map_err(Error::Outage)?;
+        while let Some(rebalance) = self.client.context().next_rebalance() {
+            self.assigned.rebalance(&self.client, rebalance).map_err(|error| not_assigned(&error))?;
+        }
+        if let Some(verdict) = self.verdict.take() {
+            return Err(verdict);
+        }
+        if let Some(event) = self.assigned.news() {
+            if let Event::Revoked(partitions) | Event::Lost(partitions) = &event {
+                self.leave_out(partitions);
             }
-            if let Some(verdict) = self.verdict.take() {
-                return Err(verdict);
-            }
-            if let Some(event) = self.assigned.news() {
-                if let Event::Revoked(partitions) | Event::Lost(partitions) = &event {
-                    self.leave_out(partitions);
-                }
-                return Ok(Some(event));
-            }
-            if self.starting.is_empty() {
-                return Ok(None);
-            }
-            match self.start_lanes().await {
-                // The cluster does not answer; until it does, nothing else can come of it either.
+            return Ok(Some(event));
+        }
+        if let Some(answer) = self.asking.try_join_next() {
+            let (from, answer) = answer.map_err(|error| Error::Outage(Outage::new("asking kafka failed", error)))?;
+            match answer {
+                Ok((found, bounds)) => self.start_lanes(from, found, bounds)?,
+                // The cluster does not answer; it is asked again.
                 Err(Error::Outage(outage)) => {
                     tracing::debug!(error = %chain(&outage), "partitions are not begun yet");
-                    timeout(ASK_AGAIN, self.client.context().wake().notified()).await.ok();
                 }
-                done => done?,
+                Err(error) => return Err(error),
             }
         }
+        if self.asking.is_empty() && !self.starting.is_empty() {
+            let (wanted, client, start) = (self.wanted.clone(), Arc::clone(&self.client), self.start);
+            let (from, found) = (self.starting.clone(), self.found.clone());
+            self.asking.spawn(async move {
+                let answer = ask(&wanted, &client, &from, found, start).await;
+                if answer.is_err() {
+                    sleep(ASK_AGAIN).await;
+                }
+                client.context().wake().notify_one();
+                (from, answer)
+            });
+        }
+        Ok(None)
     }
 
-    /// Begins to read what is to be read. Cancel-safe: nothing is changed before all answers are there.
-    async fn start_lanes(&mut self) -> Result<(), Error> {
-        if !self.starting.iter().all(|from| self.found.topics.contains_key(&from.partition.topic)) {
-            // The group noticed a topic before we did.
-            let found = self.wanted.find(&self.client).await?;
-            self.know(found);
-        }
-        let partitions = self.starting.iter().map(|from| from.partition.clone()).collect();
-        let bounds = ask_bounds(&self.client, partitions, self.start).await?;
+    /// Begins to read what was asked for and is still to be read.
+    fn start_lanes(&mut self, from: Vec<From>, found: Found, bounds: Vec<Bounds>) -> Result<(), Error> {
+        self.know(found);
         let mut offsets = Vec::with_capacity(bounds.len());
         let mut lanes = Vec::with_capacity(bounds.len());
-        for (From { partition, checkpoint }, bounds) in std::mem::take(&mut self.starting).into_iter().zip(bounds) {
+        for (from, bounds) in from.into_iter().zip(bounds) {
+            let Some(at) = self.starting.iter().position(|starting| *starting == from) else { continue };
+            let From { partition, checkpoint } = self.starting.remove(at);
             let Some(described) = self.found.topics.get(&partition.topic) else {
                 return Err(Error::Refused(format!("topic {} is not one of this feed", partition.topic)));
             };
             let next = place(&partition, &described.id, bounds, checkpoint.as_ref())?;
-            let (number, wake) = (number_of(&partition), Arc::clone(self.client.context().wake()));
-            let Some(queue) = PartitionQueue::open(&self.client, &partition.topic, number, wake) else {
+            let taking = if self.assigned.is_group() { Taking::Single } else { Taking::Batch };
+            let Some(queue) = PartitionQueue::open(&self.client, &partition.topic, number_of(&partition), taking)
+            else {
                 return Err(Error::Refused(format!("{partition} is no partition that kafka can have")));
             };
             offsets.push((partition.clone(), next));
@@ -169,6 +188,9 @@ impl KafkaFeed {
                 _ => Origin::Fixed,
             };
             lanes.push(Lane::new(partition, Arc::clone(&described.id), queue, next, origin));
+        }
+        if lanes.is_empty() {
+            return Ok(());
         }
         self.assigned.started(&self.client, &offsets).map_err(|error| not_assigned(&error))?;
         self.lanes.extend(lanes);
@@ -236,13 +258,14 @@ impl Feed for KafkaFeed {
             let subscription: Vec<&str> = subscription.iter().map(String::as_str).collect();
             return self.client.subscribe(&subscription).map_err(|error| not_assigned(&error));
         }
-        self.starting = from;
-        self.start_lanes().await
+        let (found, bounds) = ask(&self.wanted, &self.client, &from, self.found.clone(), self.start).await?;
+        self.starting.clone_from(&from);
+        self.start_lanes(from, found, bounds)
     }
 
     async fn next(&mut self, limits: Limits) -> Result<Event, Error> {
         loop {
-            if let Some(event) = self.look().await? {
+            if let Some(event) = self.look()? {
                 return Ok(event);
             }
             if let Some(stuck) = self.stuck {
@@ -260,7 +283,7 @@ impl Feed for KafkaFeed {
 
     async fn attend(&mut self) -> Result<Event, Error> {
         loop {
-            if let Some(event) = self.look().await? {
+            if let Some(event) = self.look()? {
                 return Ok(event);
             }
             // Messages wake as well, and stay where they are.
@@ -317,6 +340,23 @@ impl Drop for KafkaFeed {
             runtime.spawn_blocking(move || drop((lanes, client)));
         }
     }
+}
+
+/// Asks for all that has to be known before partitions can be read.
+async fn ask(
+    wanted: &Wanted,
+    client: &Arc<Client>,
+    from: &[From],
+    found: Found,
+    start: Start,
+) -> Result<(Found, Vec<Bounds>), Error> {
+    let found = match from.iter().all(|from| found.topics.contains_key(&from.partition.topic)) {
+        true => found,
+        // The group noticed a topic before we did.
+        false => wanted.find(client).await?,
+    };
+    let bounds = ask_bounds(client, from.iter().map(|from| from.partition.clone()).collect(), start).await?;
+    Ok((found, bounds))
 }
 
 fn not_assigned(error: &KafkaError) -> Error {

@@ -1,6 +1,5 @@
 //! A retry runs only what failed, on the document as it is now, through the same settle; and one owner settles.
 
-
 use super::bench::{Bench, partition, settle_down, until};
 use super::processors::{Counter, Gate, Journal, description, index, indexer, indexer_after};
 use crate::checkpoint::CheckpointStore;
