@@ -70,18 +70,10 @@ pub(super) enum BuildError {
     NoSink {
         /// Which.
         processor: String,
-        /// Tables or indices, with their names.
+        /// Tables, indices, topics or caches, with their names.
         what: String,
         /// The key of the manifest.
         key: &'static str,
-    },
-    /// It does what no sink of this host can.
-    #[error("processor {processor} declares {what}, which no sink of this host takes")]
-    Unsupported {
-        /// Which.
-        processor: String,
-        /// What.
-        what: String,
     },
     /// It asks for a look-up that is not granted.
     #[error("processor {processor} asks for look-up `{lookup}`, which is not granted: add it to `lookups`")]
@@ -202,14 +194,16 @@ fn bind(entry: &ProcessorEntry, processor: &dyn Processor) -> Result<(), BuildEr
     if let Some(lookup) = description.lookups.iter().find(|lookup| !entry.lookups.contains_key(lookup.as_str())) {
         return Err(BuildError::NotGranted { processor: name(), lookup: lookup.clone() });
     }
-    for (names, kind) in [(&description.topics, "topics"), (&description.caches, "caches")] {
-        if !names.is_empty() {
-            return Err(BuildError::Unsupported { processor: name(), what: format!("{kind} {}", names.join(", ")) });
-        }
-    }
     let tables: Vec<&str> = description.tables.iter().map(|table| table.name.as_str()).collect();
     let indices: Vec<&str> = description.indices.iter().map(|index| index.name.as_str()).collect();
-    for (declared, sink, key) in [(tables, &entry.tables, "tables"), (indices, &entry.indices, "indices")] {
+    let topics: Vec<&str> = description.topics.iter().map(String::as_str).collect();
+    let caches: Vec<&str> = description.caches.iter().map(String::as_str).collect();
+    for (declared, sink, key) in [
+        (tables, &entry.tables, "tables"),
+        (indices, &entry.indices, "indices"),
+        (topics, &entry.topics, "topics"),
+        (caches, &entry.caches, "caches"),
+    ] {
         if !declared.is_empty() && sink.is_none() {
             return Err(BuildError::NoSink { processor: name(), what: format!("{key} {}", declared.join(", ")), key });
         }
@@ -239,7 +233,13 @@ async fn prepare(
     }
     let lookups = Arc::new(LookupStores::new(stores));
     let workers = resources.workers.count();
-    Ok(Stage::new(entry.name.clone(), processor, lookups, table_sink, index_sink, workers))
+    // What is published and invalidated is declared to nobody: there is nothing to make beforehand.
+    let topics = sink(resources, entry.topics.as_deref(), processor.description().topics.is_empty()).await?;
+    let caches = sink(resources, entry.caches.as_deref(), processor.description().caches.is_empty()).await?;
+    let mut stage = Stage::new(entry.name.clone(), processor, lookups, table_sink, index_sink, workers);
+    stage.topics = topics;
+    stage.caches = caches;
+    Ok(stage)
 }
 
 /// The sink by its name; none when nothing is declared for it.

@@ -30,6 +30,10 @@ pub struct Stage {
     pub tables: Option<Arc<dyn Sink>>,
     /// Where its index writes go; none when it has no indices.
     pub indices: Option<Arc<dyn Sink>>,
+    /// Where its messages go; none when it has no topics.
+    pub topics: Option<Arc<dyn Sink>>,
+    /// What its keys are dropped from; none when it has no caches.
+    pub caches: Option<Arc<dyn Sink>>,
     /// The declared tables, shared with the rows on their way.
     declared: Vec<Arc<Table>>,
     /// One place per worker: an instance is used by one thread, and goes with its generation.
@@ -43,7 +47,8 @@ pub(super) struct Running {
 }
 
 impl Stage {
-    /// A stage whose instances are made when a worker first needs one; `workers` says how many there are.
+    /// A stage whose instances are made when a worker first needs one; `workers` says how many there are. Without sinks
+    /// for topics and caches until they are set.
     pub fn new(
         name: ProcessorName,
         processor: Arc<dyn Processor>,
@@ -54,12 +59,23 @@ impl Stage {
     ) -> Self {
         let declared = processor.description().tables.iter().cloned().map(Arc::new).collect();
         let instances = (0..workers).map(|_| Mutex::new(None)).collect();
-        Self { name, processor, lookups, tables, indices, declared, instances }
+        Self { name, processor, lookups, tables, indices, topics: None, caches: None, declared, instances }
     }
 
     /// The declared table of this name.
     pub fn table(&self, name: &str) -> Option<&Arc<Table>> {
         self.declared.iter().find(|table| table.name == name)
+    }
+
+    /// Where a write goes.
+    pub(super) fn sink(&self, write: &Write) -> Option<&Arc<dyn Sink>> {
+        let sink = match write {
+            Write::Rows { .. } => &self.tables,
+            Write::Index(_) | Write::Merge { .. } | Write::Delete { .. } => &self.indices,
+            Write::Publish(_) => &self.topics,
+            Write::Invalidate { .. } => &self.caches,
+        };
+        sink.as_ref()
     }
 
     /// The part that a write belongs to: that of its table or index, where the processor declared one.

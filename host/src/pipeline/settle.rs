@@ -286,13 +286,9 @@ fn sort(batches: &mut [Processed]) -> (Vec<Load>, Vec<RowWrite>, Vec<usize>) {
         for staged in std::mem::take(&mut processed.writes) {
             let stage = &processed.generation.stages[staged.stage];
             let change = &processed.batch.changes[staged.change];
-            let sink = match &staged.write {
-                Write::Rows { .. } => stage.tables.as_ref(),
-                _ => stage.indices.as_ref(),
-            };
             // A generation is assembled with a sink for everything that its description declares, and a write to
             // anything else was refused when the processor answered.
-            let sink = sink.expect("a declared target has a sink");
+            let sink = stage.sink(&staged.write).expect("a declared target has a sink");
             match staged.write {
                 Write::Rows { table, op } if sink.rows_settle() => {
                     rows_from.push(at);

@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use super::bench::{Bench, settle_down, until};
 use super::processors::{Counter, Gate, description, failed, failure, id, index, indexer, trap};
 use crate::model::{
-    Collapse, Column, ColumnKind, Description, FailureKind, Index, Outage, Outcome, PartFailure, RetryHelps, RowOp,
-    Table, Value, Write,
+    Collapse, Column, ColumnKind, Description, FailureKind, Index, Outage, Outcome, PartFailure, Publish, RetryHelps,
+    RowOp, Table, Value, Write,
 };
 use crate::processor::native::NativeProcessor;
+use crate::sink::memory::MemorySink;
 use crate::sink::{PrepareError, Rejected, Sink, Versioned};
 
 #[tokio::test(start_paused = true)]
@@ -35,6 +36,36 @@ async fn progress_moves_only_with_what_is_written_skipped_or_parked() {
     let counts = run.snapshot().counts;
     assert_eq!((counts.read, counts.settled, counts.fetched), (4, 4, 3));
     assert_eq!((counts.written, counts.skipped, counts.parked), (1, 1, 2));
+    run.stopped().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_and_keys_go_to_their_own_sinks_before_progress_moves() {
+    let bench = Bench::new(1, 10);
+    let described = Description { topics: vec!["t".to_owned()], caches: vec!["c".to_owned()], ..description() };
+    let processor = NativeProcessor::each(described, |item| {
+        let publish = Publish { topic: "t".into(), key: None, value: Some("1".into()) };
+        let keys = vec![format!("doc:{}", id(item))];
+        let mut outcome = index(item);
+        if let Outcome::Done { writes, .. } = &mut outcome {
+            writes.extend([Write::Publish(publish), Write::Invalidate { cache: "c".into(), keys }]);
+        }
+        Ok(outcome)
+    });
+    let (topics, caches) = (MemorySink::default(), MemorySink::default());
+    let mut generation = bench.generation(1, &[("p", &processor)]);
+    let stage = &mut Arc::get_mut(&mut generation).unwrap().stages[0];
+    stage.topics = Some(Arc::new(topics.clone()));
+    stage.caches = Some(Arc::new(caches.clone()));
+    caches.fail_writes(1);
+    bench.publish("a", r#"{"n":1}"#);
+    let mut run = bench.run_generation(generation);
+    run.caught_up().await;
+    assert_eq!(bench.indexed().len(), 1);
+    assert_eq!((topics.published().len(), topics.invalidated().len()), (1, 0));
+    assert_eq!((caches.published().len(), caches.invalidated()), (0, vec![("c".to_owned(), "doc:a".to_owned())]));
+    assert_eq!(caches.calls().0, 2, "an outage of the cache was waited out");
+    assert_eq!(bench.at().await, [Some(1)]);
     run.stopped().await;
 }
 
