@@ -4,6 +4,7 @@
 mod broker;
 mod hosts;
 mod reading;
+mod sink;
 #[path = "../support/service.rs"]
 mod service;
 

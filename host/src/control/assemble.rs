@@ -19,6 +19,7 @@ use crate::model::{Clock, Outage};
 use crate::pipeline::{FailureLimit, Fetcher, Pillow, Status, Tuning, Workers};
 use crate::processor::wasm;
 use crate::sink::Sink;
+use crate::sink::kafka::KafkaSink;
 use crate::sink::memory::MemorySink;
 use crate::sink::search::SearchSink;
 use crate::sink::sql::SqlSink;
@@ -218,6 +219,11 @@ impl Resources {
                 Arc::new(SqlSink::new(self.database(database).await?, beside_checkpoint))
             }
             SinkSettings::Search { folder } => Arc::new(SearchSink::open(folder)),
+            SinkSettings::Kafka { brokers, options } => {
+                let options = options.iter().map(|(key, value)| (key.clone(), value.reveal().to_owned())).collect();
+                let sink = KafkaSink::new(brokers.clone(), &options);
+                Arc::new(sink.map_err(|error| Outage::new(format!("could not open sink {name}"), error))?)
+            }
             SinkSettings::Memory => Arc::new(MemorySink::default()),
         };
         sinks.insert(Arc::from(name), Arc::clone(&sink));
@@ -245,7 +251,7 @@ pub async fn open_checkpoints(main: &Database) -> Result<Arc<dyn CheckpointStore
 pub fn search_folder<'a>(settings: &'a Settings, name: Option<&str>) -> Result<&'a Path, String> {
     let mut folders = settings.sinks().iter().filter_map(|(sink, settings)| match settings {
         SinkSettings::Search { folder } => Some((sink.as_ref(), folder.as_path())),
-        SinkSettings::Sql { .. } | SinkSettings::Memory => None,
+        SinkSettings::Sql { .. } | SinkSettings::Kafka { .. } | SinkSettings::Memory => None,
     });
     if let Some(name) = name {
         let found = folders.find(|(sink, _)| *sink == name);

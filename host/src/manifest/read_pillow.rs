@@ -156,7 +156,7 @@ impl<'a> Reader<'a, '_> {
         let lookups = self.stores(section, "lookups", "processors.lookups", &shapes::pillow::LOOKUPS);
         let tables = self.sink(section, "tables", &["sql", "memory"]);
         let indices = self.sink(section, "indices", &["search", "memory"]);
-        let topics = self.sink(section, "topics", &["memory"]);
+        let topics = self.sink(section, "topics", &["kafka", "memory"]);
         let caches = self.sink(section, "caches", &["memory"]);
         let config = config(section);
         let name = ProcessorName::new(named?);

@@ -76,6 +76,13 @@ pub enum Sink {
         /// Where it keeps its files.
         folder: PathBuf,
     },
+    /// Topics of Apache Kafka.
+    Kafka {
+        /// Where to begin: `host:port`, with commas between several.
+        brokers: String,
+        /// Further settings of librdkafka; any of them may be a secret.
+        options: BTreeMap<String, Secret>,
+    },
     /// Forgets everything at exit.
     Memory,
 }
@@ -214,7 +221,7 @@ impl Settings {
             },
             Used::Sink(name) => match self.sinks.get(name)? {
                 Sink::Sql { database } => database,
-                Sink::Search { .. } | Sink::Memory => return None,
+                Sink::Search { .. } | Sink::Kafka { .. } | Sink::Memory => return None,
             },
         };
         Some(Arc::clone(database))

@@ -49,11 +49,13 @@ pub(super) mod settings {
     pub(in super::super) static STORE: [Shape; 2] =
         [kind("documents.NAME", "sql", &["kind", "database", "query"]), kind("documents.NAME", "inline", &["kind"])];
     pub(in super::super) static SINKS: Shape = names("sinks");
-    pub(in super::super) static SINK: [Shape; 3] = [
+    pub(in super::super) static SINK: [Shape; 4] = [
         kind("sinks.NAME", "sql", &["kind", "database"]),
         kind("sinks.NAME", "search", &["kind", "folder"]),
+        kind("sinks.NAME", "kafka", &["kind", "brokers", "options"]),
         kind("sinks.NAME", "memory", &["kind"]),
     ];
+    pub(in super::super) static SINK_OPTIONS: Shape = names("sinks.NAME.options");
     pub(in super::super) static LIMITS: Shape = shape(
         "limits",
         &[
@@ -81,6 +83,7 @@ pub(super) mod settings {
             &OPTIONS,
             &DOCUMENTS,
             &SINKS,
+            &SINK_OPTIONS,
             &LIMITS,
             &LOG,
             &METRICS,

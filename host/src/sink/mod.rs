@@ -6,6 +6,7 @@
 //! Tables beside the checkpoint are not written here: their rows travel in the settle, and the sink only prepares the
 //! tables (see [`Sink::rows_settle`]).
 
+pub mod kafka;
 pub mod memory;
 pub mod search;
 pub mod sql;

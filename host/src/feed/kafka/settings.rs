@@ -123,6 +123,37 @@ mod tests {
     }
 
     #[test]
+    fn security_passes_through_to_every_client() {
+        let options: BTreeMap<String, String> = [
+            ("security.protocol", "sasl_ssl"),
+            ("sasl.mechanisms", "SCRAM-SHA-512"),
+            ("sasl.username", "pillowtop"),
+            ("sasl.password", "s3cret"),
+            ("ssl.endpoint.identification.algorithm", "https"),
+            ("ssl.cipher.suites", "TLS_AES_256_GCM_SHA384"),
+            ("enable.ssl.certificate.verification", "true"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        for purpose in [Purpose::Asking, Purpose::Reading(2), Purpose::Member(2, "g")] {
+            let config = config("b:1", &options, purpose).unwrap();
+            for (name, value) in &options {
+                assert_eq!(config.get(name), Some(value.as_str()), "{name} {purpose:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_group_is_the_pillows_own_and_moves_partitions_one_by_one() {
+        let options = BTreeMap::from([("group.id".to_owned(), "of-the-feed".to_owned())]);
+        let member = config("b:1", &options, Purpose::Member(2, "pillowtop-forms")).unwrap();
+        assert_eq!(member.get("group.id"), Some("pillowtop-forms"));
+        assert_eq!(member.get("partition.assignment.strategy"), Some("cooperative-sticky"));
+        let alone = config("b:1", &options, Purpose::Reading(2)).unwrap();
+        assert_eq!((alone.get("group.id"), alone.get("partition.assignment.strategy")), (Some("of-the-feed"), None));
+    }
+
+    #[test]
     fn a_wrong_setting_is_refused_by_name() {
         let unknown = check("ftech.min.bytes", "1").unwrap_err();
         assert_eq!(unknown, "kafka option ftech.min.bytes: No such configuration property: \"ftech.min.bytes\"");
