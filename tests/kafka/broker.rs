@@ -5,12 +5,13 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Message as _};
 
 use super::service::Service;
 
@@ -111,6 +112,24 @@ impl Broker {
             send(&producer, topic, partition, value);
         }
         producer.flush(LIMIT).unwrap();
+    }
+
+    /// All messages of a topic's partition that are there now, as `key=value`, `-` for what a message has not.
+    pub(crate) fn messages(&self, topic: &str, partition: i32) -> Vec<String> {
+        let mut config = self.config();
+        config.set("group.id", "reader").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
+        let consumer: BaseConsumer = config.create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+        consumer.assign(&list).unwrap();
+        let text = |bytes: Option<&[u8]>| {
+            bytes.map_or_else(|| "-".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned())
+        };
+        let mut found = Vec::new();
+        while let Some(Ok(message)) = consumer.poll(LIMIT) {
+            found.push(format!("{}={}", text(message.key()), text(message.payload())));
+        }
+        found
     }
 
     fn admin(&self) -> AdminClient<DefaultClientContext> {

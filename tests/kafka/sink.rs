@@ -6,12 +6,8 @@ use std::time::Duration;
 use pillowtop::model::{DocumentKey, ProcessorName, Publish, RetryHelps, Write, WriteVersion, chain};
 use pillowtop::sink::kafka::KafkaSink;
 use pillowtop::sink::{Sink as _, Versioned};
-use rdkafka::ClientConfig;
-use rdkafka::Message as _;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use crate::broker::{Broker, LIMIT};
+use crate::broker::Broker;
 
 fn sink(broker: &Broker) -> KafkaSink {
     KafkaSink::new(broker.address.clone(), &BTreeMap::new()).unwrap()
@@ -31,27 +27,6 @@ fn publish(topic: &str, key: Option<&str>, value: Option<&str>) -> Versioned {
     versioned(Write::Publish(Publish { topic: topic.into(), key: key.map(bytes), value: value.map(bytes) }))
 }
 
-/// All messages of a topic's partition that are there now, as `key=value`.
-fn messages(broker: &Broker, topic: &str, partition: i32) -> Vec<String> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &broker.address)
-        .set("group.id", "reader")
-        .set("enable.auto.commit", "false")
-        .set("enable.partition.eof", "true")
-        .create()
-        .unwrap();
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
-    consumer.assign(&list).unwrap();
-    let mut found = Vec::new();
-    while let Some(Ok(message)) = consumer.poll(LIMIT) {
-        let text =
-            |bytes: Option<&[u8]>| bytes.map_or("-".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned());
-        found.push(format!("{}={}", text(message.key()), text(message.payload())));
-    }
-    found
-}
-
 #[tokio::test]
 async fn messages_are_acknowledged_in_order_when_the_write_returns() {
     let broker = Broker::shared();
@@ -66,7 +41,7 @@ async fn messages_are_acknowledged_in_order_when_the_write_returns() {
     sink.flush().await.unwrap();
     let mut expected: Vec<String> = (0..500).map(|at| format!("k={at}")).collect();
     expected.extend(["gone=-".to_owned(), "-=no key".to_owned()]);
-    assert_eq!(messages(broker, "published", 0), expected);
+    assert_eq!(broker.messages("published", 0), expected);
 }
 
 #[tokio::test]
@@ -76,7 +51,7 @@ async fn messages_of_a_key_go_where_other_clients_send_them() {
     assert_eq!(sink(broker).write(&[publish("keyed", Some("foobar"), Some("x"))]).await.unwrap(), []);
     // Murmur2 of `foobar`, as Kafka's Java client has it in its own tests: -790332482, without its sign modulo 10.
     let partition = (-790_332_482_i32 & 0x7fff_ffff) % 10;
-    assert_eq!(messages(broker, "keyed", partition), ["foobar=x"]);
+    assert_eq!(broker.messages("keyed", partition), ["foobar=x"]);
 }
 
 #[tokio::test]
@@ -100,14 +75,14 @@ async fn what_is_wrong_with_one_message_is_refused_alone() {
         [(1, RetryHelps::No), (2, RetryHelps::No), (3, RetryHelps::Perhaps), (4, RetryHelps::No), (5, RetryHelps::No)];
     assert_eq!(refused, expected, "{rejected:#?}");
     assert!(rejected[2].reason.starts_with("kafka topic not-there: "), "{rejected:#?}");
-    assert_eq!(messages(broker, "sound", 0), ["-=a", "-=d"]);
+    assert_eq!(broker.messages("sound", 0), ["-=a", "-=d"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_gone_is_an_outage_until_it_is_back() {
     let broker = Broker::own();
     broker.create_topic("away", 1).await;
-    let options = BTreeMap::from([("message.timeout.ms".to_owned(), "1000".to_owned())]);
+    let options = BTreeMap::from([("message.timeout.ms".to_owned(), "5000".to_owned())]);
     let sink = KafkaSink::new(broker.address.clone(), &options).unwrap();
     assert_eq!(sink.write(&[publish("away", None, Some("before"))]).await.unwrap(), []);
     tokio::task::block_in_place(|| broker.kill());
@@ -118,7 +93,7 @@ async fn a_broker_that_is_gone_is_an_outage_until_it_is_back() {
     while let Err(outage) = sink.write(&[publish("away", None, Some("after"))]).await {
         assert!(tokio::time::Instant::now() < deadline, "{}", chain(&outage));
     }
-    let found = messages(&broker, "away", 0);
+    let found = broker.messages("away", 0);
     assert_eq!(found.first().map(String::as_str), Some("-=before"), "{found:?}");
     assert_eq!(found.last().map(String::as_str), Some("-=after"), "{found:?}");
 }
