@@ -37,6 +37,29 @@ impl Broker {
         Self::of(Service::own("kafka"))
     }
 
+    /// Three brokers of one cluster; the first one is its controller as well.
+    pub(crate) fn cluster() -> [Self; 3] {
+        let first = Self::own();
+        let join = first.service.folder().to_str().expect("a path of text").to_owned();
+        let joined = |node| {
+            Self::of(Service::own_with("kafka", &[("PILLOWTOP_KAFKA_JOIN", &join), ("PILLOWTOP_KAFKA_NODE", node)]))
+        };
+        let (second, third) = (joined("2"), joined("3"));
+        [first, second, third]
+    }
+
+    /// Makes a topic with one partition whose replicas are on these nodes; the first one leads as long as it is there.
+    /// Waits until they are all part of the cluster.
+    pub(crate) async fn create_topic_on(&self, name: &str, nodes: &[i32]) {
+        let deadline = tokio::time::Instant::now() + LIMIT;
+        let replicas = [nodes];
+        let topic = NewTopic::new(name, 1, TopicReplication::Variable(&replicas)).set("min.insync.replicas", "1");
+        while let Err(error) = &self.admin().create_topics([&topic], &options()).await.unwrap()[0] {
+            assert!(tokio::time::Instant::now() < deadline, "{error:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     fn of(service: Service) -> Self {
         Self { address: service.address.clone(), service }
     }
@@ -62,6 +85,20 @@ impl Broker {
         let topic = NewTopic::new(name, 1, TopicReplication::Fixed(1));
         let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
         self.admin().create_topics([&topic], &options()).await.unwrap()[0].as_ref().unwrap();
+    }
+
+    /// Waits until these nodes have all of a topic's first partition.
+    pub(crate) async fn in_sync(&self, topic: &str, nodes: &[i32]) {
+        let deadline = tokio::time::Instant::now() + LIMIT;
+        loop {
+            let metadata = self.producer().client().fetch_metadata(Some(topic), LIMIT).unwrap();
+            let found = metadata.topics()[0].partitions()[0].isr().to_vec();
+            if nodes.iter().all(|node| found.contains(node)) {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{topic}: in sync are {found:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Deletes a topic.

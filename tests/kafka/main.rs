@@ -462,6 +462,30 @@ async fn a_feed_waits_for_a_lost_broker_and_goes_on() {
 }
 
 #[tokio::test]
+async fn a_feed_goes_on_when_another_broker_becomes_the_leader() {
+    let [first, second, third] = Broker::cluster();
+    first.create_topic_on("led", &[2, 3]).await;
+    first.in_sync("led", &[2, 3]).await;
+    publish(&first, "led", 0, "a b");
+    let mut all = source(&first);
+    all.brokers = [&first, &second, &third].map(|broker| broker.address.as_str()).join(",");
+    let mut feed = all.open(&["led".into()], Start::Earliest).await.unwrap();
+    feed.start(vec![pillowtop::feed::From { partition: Partition::new("led", 0), checkpoint: None }]).await.unwrap();
+    let mut reading = Reading { feed, seen: BTreeMap::new(), progress: BTreeMap::new() };
+    reading.read_to_end().await.unwrap();
+    second.kill();
+    publish(&first, "led", 0, "c");
+    reading.until(&Partition::new("led", 0), 3).await;
+    // And back: the former leader takes over from the one that took over from it.
+    second.start_again();
+    first.in_sync("led", &[2, 3]).await;
+    third.kill();
+    publish(&first, "led", 0, "d e");
+    reading.until(&Partition::new("led", 0), 5).await;
+    assert_eq!(reading.seen("led", 0), "0=a 1=b 2=c 3=d 4=e");
+}
+
+#[tokio::test]
 async fn a_topic_that_was_made_again_is_refused_with_the_command_that_resolves_it() {
     let broker = Broker::shared();
     broker.create_topic("again", 1).await;

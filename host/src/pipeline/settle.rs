@@ -322,3 +322,19 @@ fn sort(batches: &mut [Processed]) -> (Vec<Load>, Vec<RowWrite>, Vec<usize>) {
     }
     (loads, rows, rows_from)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_from_a_batch_that_is_left_out_goes_and_the_rest_keeps_its_order() {
+        let mut items = vec!["a0", "b1", "c0", "d2", "e3", "f2"];
+        let mut from = vec![0, 1, 0, 2, 3, 2];
+        keep(&mut items, &mut from, &[true, false, true, false]);
+        assert_eq!((items.as_slice(), from.as_slice()), (&["a0", "c0", "d2", "f2"][..], &[0, 0, 1, 1][..]));
+        // Once more, for another partition: the batches are counted anew.
+        keep(&mut items, &mut from, &[false, true]);
+        assert_eq!((items, from), (vec!["d2", "f2"], vec![0, 0]));
+    }
+}

@@ -97,6 +97,7 @@ impl Assigned {
             Rebalance::Lost(partitions) => {
                 self.joined = false;
                 self.offered = None;
+                self.revoked = None;
                 self.held.retain(|partition| !partitions.contains(partition));
                 self.reading.clear();
                 unassign(client, &partitions)?;
