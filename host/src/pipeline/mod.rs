@@ -9,6 +9,7 @@
 
 mod backoff;
 mod carry;
+mod drain;
 mod fetch;
 mod generation;
 mod halt;

@@ -103,8 +103,8 @@ pub struct Runner {
     own_permit: Arc<Semaphore>,
     pub(super) positions: HashMap<Partition, Position>,
     pub(super) lanes: Lanes<Processed>,
-    carried: JoinSet<Carried>,
-    settling: JoinSet<(Done, Duration)>,
+    pub(super) carried: JoinSet<Carried>,
+    pub(super) settling: JoinSet<(Done, Duration)>,
     in_settle: usize,
     /// Whose batches they are.
     pub(super) settling_of: BTreeSet<Partition>,
@@ -113,7 +113,7 @@ pub struct Runner {
     waiting_retries: Vec<RetryGroup>,
     pub(super) at_end: bool,
     /// A settle did not commit: what follows it in its lane must not settle either.
-    cut_off: bool,
+    pub(super) cut_off: bool,
     /// Ends the waiting for what is down: cancelled by the stop, and when the run drains for another reason.
     pub(super) give_up: CancellationToken,
 }
@@ -389,7 +389,7 @@ impl Runner {
     }
 
     /// Starts the next settle when none is under way; what finished meanwhile settles together.
-    fn settle_ready(&mut self) {
+    pub(super) fn settle_ready(&mut self) {
         if !self.settling.is_empty() || self.cut_off {
             return;
         }
@@ -420,7 +420,7 @@ impl Runner {
     ///
     /// # Errors
     /// The end of the run when it did not commit.
-    fn settled(&mut self, done: Done, took: Duration) -> Result<Vec<(Partition, Epoch)>, End> {
+    pub(super) fn settled(&mut self, done: Done, took: Duration) -> Result<Vec<(Partition, Epoch)>, End> {
         self.in_settle = 0;
         self.settling_of.clear();
         let (batches, failures, settled, fenced) = match done {
@@ -482,46 +482,6 @@ impl Runner {
             }
         });
         Ok(fenced)
-    }
-
-    /// Brings what is in hand to its end. After a stop, and when the feed ended, it settles, unless something is down;
-    /// after anything else it is given up, because what follows a batch that did not settle must not settle either.
-    async fn drain(mut self, end: End) -> End {
-        self.give_up.cancel();
-        let settles = matches!(end, End::Stopped | End::Feed(_)) && !self.cut_off;
-        let end = match settles {
-            true => self.settle_rest().await.unwrap_or(end),
-            false => end,
-        };
-        self.owned.shut_down().await;
-        self.carried.shutdown().await;
-        self.settling.shutdown().await;
-        end
-    }
-
-    /// Settles what closed, as far as it goes; another end of the run when a settle was refused.
-    async fn settle_rest(&mut self) -> Option<End> {
-        loop {
-            self.settle_ready();
-            tokio::select! {
-                Some(done) = self.settling.join_next() => match done {
-                    Ok((Done::Abandoned, _)) => return None,
-                    Ok((done, took)) => match self.settled(done, took) {
-                        Ok(fenced) => for (partition, epoch) in fenced {
-                            self.fence(&partition, epoch);
-                        },
-                        Err(refused) => return Some(refused),
-                    },
-                    Err(error) => return Some(End::Failed(error.to_string())),
-                },
-                Some(carried) = self.carried.join_next() => match carried {
-                    Ok((ticket, Some(processed))) => self.lanes.finish(&ticket, *processed),
-                    Ok((_, None)) => {}
-                    Err(error) => return Some(End::Failed(error.to_string())),
-                },
-                else => return None,
-            }
-        }
     }
 }
 
