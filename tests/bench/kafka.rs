@@ -92,7 +92,7 @@ fn stub(at: usize) -> Vec<u8> {
 }
 
 fn source(broker: &Broker) -> KafkaSource {
-    KafkaSource { brokers: broker.address.clone(), options: BTreeMap::new() }
+    KafkaSource::new(broker.address.clone(), BTreeMap::new())
 }
 
 /// Adds up the numbers in the ids: the sum tells whether every change came once.

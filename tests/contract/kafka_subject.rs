@@ -53,6 +53,6 @@ impl Subject for Kafka {
     }
 
     fn source(&self) -> Arc<dyn Source> {
-        Arc::new(KafkaSource { brokers: self.broker.address.clone(), options: BTreeMap::new() })
+        Arc::new(KafkaSource::new(self.broker.address.clone(), BTreeMap::new()))
     }
 }

@@ -104,3 +104,43 @@ async fn what_is_on_a_topic_is_written_once_while_broker_and_host_come_and_go() 
     let summary = site.catch_up().await;
     assert_eq!(summary["pillows"][0]["status"]["counts"]["read"], 0, "{summary}");
 }
+
+#[tokio::test]
+async fn what_a_processor_publishes_is_on_its_topic_before_the_change_is_settled() {
+    let broker = Broker::own();
+    broker.create_topic("forms", 2).await;
+    broker.create_topic("published", 1).await;
+    let site = Site::with_settings(&format!(
+        "\n[feeds.kafka]\nkind = \"kafka\"\nbrokers = \"{0}\"\n\n[sinks.out]\nkind = \"kafka\"\nbrokers = \"{0}\"\n\
+         \n[sinks.out.options]\n\"message.timeout.ms\" = 2000\n",
+        broker.address
+    ));
+    let processor =
+        pillows::hostile("publish").replace("indices = \"search\"\ntables = \"tables\"", "topics = \"out\"");
+    let reads = pillows::reads("forms").replace("from = \"log\"", "from = \"kafka\"");
+    site.pillow("forms", &(reads + &pillows::batches(5, 2) + &processor));
+    let forms = visit_forms(40, 5);
+    site.publish(&lines(&forms)).await;
+    publish_stubs(&broker, &forms[..20]);
+    site.catch_up().await;
+    let published = |broker: &Broker| broker.messages("published", 0);
+    let expected =
+        |forms: &[Value]| -> BTreeSet<String> { forms.iter().map(|form| format!("{}={form}", id(form))).collect() };
+    let found = published(&broker);
+    assert_eq!((found.len(), found.into_iter().collect::<BTreeSet<_>>()), (20, expected(&forms[..20])));
+
+    // The broker goes, and what it has not acknowledged is not settled.
+    publish_stubs(&broker, &forms[20..]);
+    let host = site.start(&["run"]);
+    broker.kill();
+    broker.start_again();
+    until("all are published", async || {
+        let found: BTreeSet<String> = published(&broker).into_iter().collect();
+        (found == expected(&forms)).then_some(())
+    })
+    .await;
+    host.signal("TERM");
+    assert!(host.ended().await.status.success());
+    assert!(site.parked().await.is_empty());
+    assert_eq!(site.catch_up().await["pillows"][0]["status"]["counts"]["read"], 0);
+}

@@ -7,6 +7,7 @@ mod cli;
 mod commcare;
 mod elasticsearch;
 mod embedded;
+mod hosts;
 mod kafka;
 mod postgres_host;
 mod stopping;

@@ -5,12 +5,13 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Message as _};
 
 use super::service::Service;
 
@@ -36,6 +37,29 @@ impl Broker {
         Self::of(Service::own("kafka"))
     }
 
+    /// Three brokers of one cluster; the first one is its controller as well.
+    pub(crate) fn cluster() -> [Self; 3] {
+        let first = Self::own();
+        let join = first.service.folder().to_str().expect("a path of text").to_owned();
+        let joined = |node| {
+            Self::of(Service::own_with("kafka", &[("PILLOWTOP_KAFKA_JOIN", &join), ("PILLOWTOP_KAFKA_NODE", node)]))
+        };
+        let (second, third) = (joined("2"), joined("3"));
+        [first, second, third]
+    }
+
+    /// Makes a topic with one partition whose replicas are on these nodes; the first one leads as long as it is there.
+    /// Waits until they are all part of the cluster.
+    pub(crate) async fn create_topic_on(&self, name: &str, nodes: &[i32]) {
+        let deadline = tokio::time::Instant::now() + LIMIT;
+        let replicas = [nodes];
+        let topic = NewTopic::new(name, 1, TopicReplication::Variable(&replicas)).set("min.insync.replicas", "1");
+        while let Err(error) = &self.admin().create_topics([&topic], &options()).await.unwrap()[0] {
+            assert!(tokio::time::Instant::now() < deadline, "{error:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     fn of(service: Service) -> Self {
         Self { address: service.address.clone(), service }
     }
@@ -54,6 +78,27 @@ impl Broker {
     pub(crate) async fn create_topic(&self, name: &str, partitions: i32) {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
         self.admin().create_topics([&topic], &options()).await.unwrap()[0].as_ref().unwrap();
+    }
+
+    /// Makes a topic with one partition and settings of its own.
+    pub(crate) async fn create_topic_with(&self, name: &str, settings: &[(&str, &str)]) {
+        let topic = NewTopic::new(name, 1, TopicReplication::Fixed(1));
+        let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
+        self.admin().create_topics([&topic], &options()).await.unwrap()[0].as_ref().unwrap();
+    }
+
+    /// Waits until these nodes have all of a topic's first partition.
+    pub(crate) async fn in_sync(&self, topic: &str, nodes: &[i32]) {
+        let deadline = tokio::time::Instant::now() + LIMIT;
+        loop {
+            let metadata = self.producer().client().fetch_metadata(Some(topic), LIMIT).unwrap();
+            let found = metadata.topics()[0].partitions()[0].isr().to_vec();
+            if nodes.iter().all(|node| found.contains(node)) {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{topic}: in sync are {found:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Deletes a topic.
@@ -104,6 +149,24 @@ impl Broker {
             send(&producer, topic, partition, value);
         }
         producer.flush(LIMIT).unwrap();
+    }
+
+    /// All messages of a topic's partition that are there now, as `key=value`, `-` for what a message has not.
+    pub(crate) fn messages(&self, topic: &str, partition: i32) -> Vec<String> {
+        let mut config = self.config();
+        config.set("group.id", "reader").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
+        let consumer: BaseConsumer = config.create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+        consumer.assign(&list).unwrap();
+        let text = |bytes: Option<&[u8]>| {
+            bytes.map_or_else(|| "-".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned())
+        };
+        let mut found = Vec::new();
+        while let Some(Ok(message)) = consumer.poll(LIMIT) {
+            found.push(format!("{}={}", text(message.key()), text(message.payload())));
+        }
+        found
     }
 
     fn admin(&self) -> AdminClient<DefaultClientContext> {

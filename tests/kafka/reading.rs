@@ -32,7 +32,7 @@ pub(crate) struct Reading {
 pub(crate) type Checkpoints = BTreeMap<Partition, Checkpoint>;
 
 pub(crate) fn source(broker: &Broker) -> KafkaSource {
-    KafkaSource { brokers: broker.address.clone(), options: BTreeMap::new() }
+    KafkaSource::new(broker.address.clone(), BTreeMap::new())
 }
 
 pub(crate) async fn open(broker: &Broker, topics: &[&str], start: Start) -> Result<Box<dyn Feed>, Error> {

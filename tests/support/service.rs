@@ -36,10 +36,20 @@ impl Service {
 
     /// A server of one's own, which can be stopped, whatever the environment says.
     pub(crate) fn own(name: &'static str) -> Self {
+        Self::own_with(name, &[])
+    }
+
+    /// The same with variables for its script.
+    pub(crate) fn own_with(name: &'static str, variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut command = Command::new(script(name));
-        command.arg("run").arg(folder.path()).env_remove(existing(name));
+        command.arg("run").arg(folder.path()).env_remove(existing(name)).envs(variables.iter().copied());
         Self::run(name, &mut command, Some(folder))
+    }
+
+    /// Where a server of one's own has its files.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.as_ref().expect("a server of one's own").path()
     }
 
     fn run(name: &'static str, command: &mut Command, folder: Option<TempDir>) -> Self {

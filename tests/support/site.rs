@@ -82,7 +82,15 @@ impl Site {
     /// The program, in the folder, with nothing from around the test.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pillowtop"));
-        for variable in ["PILLOWTOP_SETTINGS", "PILLOWTOP_PIPELINES", "PILLOWTOP_FAULT", "RUST_LOG"] {
+        for variable in [
+            "PILLOWTOP_SETTINGS",
+            "PILLOWTOP_PIPELINES",
+            "PILLOWTOP_PROCESS",
+            "PILLOWTOP_PROCESSES",
+            "PILLOWTOP_DEDICATED_MIGRATION_PROCESS",
+            "PILLOWTOP_FAULT",
+            "RUST_LOG",
+        ] {
             command.env_remove(variable);
         }
         command.args(arguments).current_dir(self.folder.path()).env("USER", "tester").kill_on_drop(true);
@@ -224,11 +232,13 @@ impl Running {
         timeout(LIMIT, waiting).await.unwrap_or_else(|_| panic!("waited {LIMIT:?} in vain for {words:?}"))
     }
 
-    /// Sends it a signal: `TERM`, `INT`.
+    /// Sends it a signal: `TERM`, `INT`, `STOP`, `CONT`.
     pub(crate) fn signal(&self, name: &str) {
         let signal = match name {
             "TERM" => Signal::TERM,
             "INT" => Signal::INT,
+            "STOP" => Signal::STOP,
+            "CONT" => Signal::CONT,
             other => panic!("no test sends {other}"),
         };
         let id = i32::try_from(self.child.id().expect("it runs")).unwrap();

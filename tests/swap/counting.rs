@@ -1,6 +1,7 @@
 //! What a host counts of its swaps, with the host in this process.
 
 use pillowtop::control::{Host, HostEnd, Options, Until};
+use pillowtop::feed::Share;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +18,7 @@ fn swaps_and_refusals_are_counted() {
         pipelines: world.path("pipelines"),
         only: Vec::new(),
         until: Until::Stopped,
+        share: Share::WHOLE,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let host = runtime.block_on(Box::pin(Host::open(options))).unwrap();

@@ -1,10 +1,12 @@
 //! What can be typed.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
+use crate::feed::Share;
 use crate::model::{Partition, Position};
 
 /// Change feeds to search indices and tables, through WASM processors that are swapped live.
@@ -81,6 +83,34 @@ pub(crate) struct Run {
     /// End when every feed was read to its end and all is settled.
     #[arg(long)]
     pub(crate) until_caught_up: bool,
+    /// Which of the hosts that share the partitions this one is, counted from 0.
+    #[arg(long, value_name = "K", default_value_t = 0, env = "PILLOWTOP_PROCESS")]
+    pub(crate) process: u32,
+    /// How many hosts share the partitions; the same on all of them.
+    #[arg(long, value_name = "N", default_value = "1", env = "PILLOWTOP_PROCESSES")]
+    pub(crate) processes: NonZeroU32,
+    /// Let process 0 read nothing, to have it free for migrations.
+    #[arg(long, env = "PILLOWTOP_DEDICATED_MIGRATION_PROCESS")]
+    pub(crate) dedicated_migration_process: bool,
+}
+
+impl Run {
+    /// The share of the partitions that this host reads.
+    ///
+    /// # Errors
+    /// What is wrong with the flags.
+    pub(crate) fn share(&self) -> Result<Share, String> {
+        let Self { process, processes, .. } = self;
+        let share = Share::new(*process, *processes).ok_or_else(|| {
+            format!("--process {process} is none of {processes}: processes are counted from 0, and --processes says how many there are")
+        })?;
+        if !self.dedicated_migration_process {
+            return Ok(share);
+        }
+        share
+            .with_dedicated_migration_process()
+            .ok_or_else(|| "--dedicated-migration-process needs --processes of 2 or more".to_owned())
+    }
 }
 
 /// Arguments of `search`.

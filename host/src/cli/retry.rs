@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::{HEARTBEAT_LIFETIME, Parked, ParkedFilter};
 use crate::control::{Host, HostEnd, Options, Until};
+use crate::feed::Share;
 use crate::model::{Clock, PillowName};
 
 use super::Outcome;
@@ -51,6 +52,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context, filter: &Parke
             pipelines: arguments.pipelines.clone(),
             only: ours.keys().map(ToString::to_string).collect(),
             until: Until::Retried,
+            share: Share::WHOLE,
         };
         let host = Host::open(options).await?;
         let stop = CancellationToken::new();

@@ -44,6 +44,13 @@ pub(crate) async fn run(arguments: &Arguments, run: &Run) -> anyhow::Result<Outc
     if run.until_caught_up && !loaded.problems.is_empty() {
         return Ok(Outcome::WrongInput);
     }
+    let share = match run.share() {
+        Ok(share) => share,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return Ok(Outcome::WrongInput);
+        }
+    };
     start_log(settings.log())?;
 
     let options = Options {
@@ -51,6 +58,7 @@ pub(crate) async fn run(arguments: &Arguments, run: &Run) -> anyhow::Result<Outc
         pipelines: arguments.pipelines.clone(),
         only: run.only.clone(),
         until: if run.until_caught_up { Until::CaughtUp } else { Until::Stopped },
+        share,
     };
     let host = Host::open(options).await?;
     let mut endpoint = JoinSet::new();

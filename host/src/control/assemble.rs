@@ -16,13 +16,14 @@ use crate::documents::http::HttpDocuments;
 use crate::documents::inline::InlineDocuments;
 use crate::documents::sql::{QueryError, SqlDocuments};
 use crate::feed::{self, changelog, couch, kafka};
-use crate::manifest::{Documents, Feed, MAIN, Manifest, Secret, Settings, Sink as SinkSettings};
+use crate::manifest::{Documents, Feed, FeedUse, MAIN, Manifest, Secret, Settings, Sink as SinkSettings};
 use crate::metrics::{CaseTypes, FEED_TYPES, Metrics};
 use crate::model::{Clock, Outage};
 use crate::pipeline::{FailureLimit, Fetcher, Pillow, Status, Tuning, Workers};
 use crate::processor::wasm;
 use crate::sink::Sink;
 use crate::sink::elasticsearch::{self, ElasticsearchSink};
+use crate::sink::kafka::KafkaSink;
 use crate::sink::memory::MemorySink;
 use crate::sink::redis::{self, RedisSink};
 use crate::sink::search::SearchSink;
@@ -45,6 +46,8 @@ pub struct Resources {
     metrics: Arc<Metrics>,
     traces: Traces,
     settings: Settings,
+    /// What this host reads of feeds that several hosts share by number.
+    share: feed::Share,
     /// Bounds the batches of all pillows.
     in_flight: Arc<Semaphore>,
     databases: Mutex<HashMap<Arc<str>, Database>>,
@@ -82,6 +85,7 @@ impl Resources {
                 false => CaseTypes::Together,
             })),
             traces: Traces::default(),
+            share: feed::Share::WHOLE,
             in_flight: Arc::new(Semaphore::new(limits.batches_in_flight.get().min(Semaphore::MAX_PERMITS))),
             databases: Mutex::new(HashMap::from([(Arc::from(MAIN), main)])),
             sources: Mutex::default(),
@@ -89,6 +93,13 @@ impl Resources {
             sinks: Mutex::default(),
             settings: settings.clone(),
         })
+    }
+
+    /// The same for a host that reads this share of the partitions.
+    #[must_use]
+    pub fn with_share(mut self, share: feed::Share) -> Self {
+        self.share = share;
+        self
     }
 
     /// The checkpoint store.
@@ -130,7 +141,7 @@ impl Resources {
         }
         Ok(Pillow {
             name: declared.name.clone(),
-            source: self.source(&declared.feed.from).await?,
+            source: self.source(&declared.feed).await?,
             topics: declared.feed.topics.clone(),
             start: declared.feed.start,
             fetcher: Fetcher { default: self.documents(&declared.documents.default).await?, by_source },
@@ -166,7 +177,26 @@ impl Resources {
         }
     }
 
-    async fn source(&self, name: &str) -> Result<Arc<dyn feed::Source>, Outage> {
+    /// What a pillow reads, as far as this host does.
+    async fn source(&self, declared: &FeedUse) -> Result<Arc<dyn feed::Source>, Outage> {
+        let name = &*declared.from;
+        if let Some(Feed::Kafka { brokers, options }) = self.settings.feeds().get(name) {
+            let options = options.iter().map(|(key, value)| (key.clone(), value.reveal().to_owned())).collect();
+            let assignment = match &declared.group {
+                Some(group) => kafka::Assignment::Group(group.to_string()),
+                None => kafka::Assignment::Static(self.share),
+            };
+            return Ok(Arc::new(kafka::KafkaSource {
+                assignment,
+                ..kafka::KafkaSource::new(brokers.clone(), options)
+            }));
+        }
+        let source = self.fixed_source(name).await?;
+        Ok(if self.share.is_whole() { source } else { Arc::new(feed::Shared::new(source, self.share)) })
+    }
+
+    /// A feed whose partitions are fixed; it is the same for all pillows.
+    async fn fixed_source(&self, name: &str) -> Result<Arc<dyn feed::Source>, Outage> {
         let mut sources = self.sources.lock().await;
         if let Some(source) = sources.get(name) {
             return Ok(Arc::clone(source));
@@ -190,10 +220,8 @@ impl Resources {
                     include_docs: *include_docs,
                 })?)
             }
-            Feed::Kafka { brokers, options } => {
-                let options = options.iter().map(|(key, value)| (key.clone(), value.reveal().to_owned())).collect();
-                Arc::new(kafka::KafkaSource { brokers: brokers.clone(), options })
-            }
+            // Each pillow has its own: see `source`.
+            Feed::Kafka { .. } => return Err(unknown("feed of fixed partitions", name)),
         };
         sources.insert(Arc::from(name), Arc::clone(&source));
         Ok(source)
@@ -242,6 +270,11 @@ impl Resources {
                 counters: counters.clone(),
             })),
             SinkSettings::Elasticsearch(settings) => Arc::new(ElasticsearchSink::new(settings.as_ref().clone())?),
+            SinkSettings::Kafka { brokers, options } => {
+                let options = options.iter().map(|(key, value)| (key.clone(), value.reveal().to_owned())).collect();
+                let sink = KafkaSink::new(brokers.clone(), &options);
+                Arc::new(sink.map_err(|error| Outage::new(format!("could not open sink {name}"), error))?)
+            }
             SinkSettings::Memory => Arc::new(MemorySink::default()),
         };
         sinks.insert(Arc::from(name), Arc::clone(&sink));
@@ -277,7 +310,9 @@ pub fn search_indices<'a>(settings: &'a Settings, name: Option<&str>) -> Result<
     let mut all = settings.sinks().iter().filter_map(|(sink, settings)| match settings {
         SinkSettings::Search { folder } => Some((sink.as_ref(), Indices::Folder(folder))),
         SinkSettings::Elasticsearch(settings) => Some((sink.as_ref(), Indices::Server(settings))),
-        SinkSettings::Sql { .. } | SinkSettings::Redis { .. } | SinkSettings::Memory => None,
+        SinkSettings::Sql { .. } | SinkSettings::Kafka { .. } | SinkSettings::Redis { .. } | SinkSettings::Memory => {
+            None
+        }
     });
     if let Some(name) = name {
         let found = all.find(|(sink, _)| *sink == name);

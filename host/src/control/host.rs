@@ -10,6 +10,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::feed::Share;
 use crate::manifest::Observe;
 use crate::metrics::{Metrics, Statsd, push};
 use crate::model::{Clock, PillowName, chain};
@@ -45,6 +46,8 @@ pub struct Options {
     pub only: Vec<String>,
     /// When it ends by itself.
     pub until: Until,
+    /// Its share of the partitions, of pillows that share them by number.
+    pub share: Share,
 }
 
 /// When a host ends by itself.
@@ -129,7 +132,7 @@ impl Host {
         let Some(settings) = loaded.settings else {
             return Err(Error::Problems(loaded.problems.iter().map(ToString::to_string).collect()));
         };
-        let mut resources = Resources::open(&settings).await.map_err(Error::Resources)?;
+        let mut resources = Resources::open(&settings).await.map_err(Error::Resources)?.with_share(options.share);
         let id = format!("{}-{}", rustix::process::getpid().as_raw_nonzero(), uuid::Uuid::new_v4().simple());
         let id: Arc<str> = Arc::from(id);
         let grace_period = settings.limits().grace_period;

@@ -90,7 +90,7 @@ mod tests {
         Pillow {
             name: PillowName::new("p"),
             paused: false,
-            feed: FeedUse { from: "f".into(), topics: vec![topic.into()], start: Start::Earliest },
+            feed: FeedUse { from: "f".into(), topics: vec![topic.into()], start: Start::Earliest, group: None },
             documents: DocumentsUse { default: "d".into(), sources: BTreeMap::new() },
             collapse: Collapse::ByDocument,
             batch: Batches {

@@ -9,9 +9,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::checkpoint::{HEARTBEAT_LIFETIME, Parked};
+use crate::checkpoint::{HEARTBEAT_LIFETIME, Parked, SettleError};
 use crate::metrics::PillowMetrics;
-use crate::model::{Outage, chain};
+use crate::model::{Outage, Partition, chain};
 use crate::pipeline::{End, Generation, Pillow, Runner, State, Status};
 
 /// The first wait after a run that failed; doubled up to the longest.
@@ -126,7 +126,11 @@ impl Supervisor {
                 End::Lost(error) => {
                     let reason = format!("{}; another host has taken it over", chain(&error));
                     tracing::warn!(pillow = %self.pillow.name, reason, "gives way");
-                    self.give_way(reason).await;
+                    let partition = match error {
+                        SettleError::Fenced { partition, .. } => Some(partition),
+                        _ => None,
+                    };
+                    self.give_way(reason, partition.as_ref()).await;
                 }
                 End::Feed(error) => self.again(chain(&error), &mut wait).await,
                 End::Failed(reason) => self.again(reason, &mut wait).await,
@@ -211,26 +215,30 @@ impl Supervisor {
     }
 
     /// Another host owns a partition now, or an operator moved a checkpoint: to take it back would only throw that host
-    /// out, which would take it back in turn. So it waits until no other host says that it runs the pillow.
-    async fn give_way(&self, reason: String) {
+    /// out, which would take it back in turn. So it waits until no other host says that it reads the partition.
+    async fn give_way(&self, reason: String, partition: Option<&Partition>) {
         self.pillow.status.set(State::Failed { reason });
         let gone = async {
             loop {
                 // The other host has this long to say for the first time that it is there.
                 sleep(HEARTBEAT_LIFETIME).await;
-                if self.is_alone().await.unwrap_or(false) {
+                if self.is_free(partition).await.unwrap_or(false) {
                     return;
                 }
             }
         };
         tokio::select! {
             () = self.stop.cancelled() => {}
-            () = gone => tracing::info!(pillow = %self.pillow.name, "no other host runs it: goes on"),
+            () = gone => tracing::info!(pillow = %self.pillow.name, "no other host reads it: goes on"),
         }
     }
 
-    async fn is_alone(&self) -> Result<bool, Outage> {
+    /// Whether no other host says that it runs the pillow and reads the partition.
+    async fn is_free(&self, partition: Option<&Partition>) -> Result<bool, Outage> {
         let now = Timestamp::now();
+        let reads = |status: &serde_json::Value| {
+            partition.is_none_or(|partition| status["lanes"].get(partition.to_string()).is_some())
+        };
         let runs = |state: Option<&str>| !matches!(state, Some("failed" | "stopped"));
         let beats = self.pillow.checkpoints.heartbeats().await?;
         Ok(beats.iter().all(|beat| {
@@ -238,6 +246,7 @@ impl Supervisor {
                 || *beat.host == *self.host
                 || now.duration_since(beat.at).unsigned_abs() > HEARTBEAT_LIFETIME
                 || !runs(beat.status["state"].as_str())
+                || !reads(&beat.status)
         }))
     }
 

@@ -1,7 +1,8 @@
 //! A feed in memory, with several partitions and injected trouble, for tests of what reads feeds.
 //!
 //! A [`MemoryLog`] is the server: tests append to it and break it. It is a [`Source`], and every feed opened from it
-//! reads the same entries. Nothing here takes time, so tests may pause the clock.
+//! reads the same entries. A [`MemoryLog::member`] reads the partitions that tests give and take, as a member of a group
+//! does. Nothing here takes time, so tests may pause the clock.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,15 @@ use super::{End, Error, Event, Feed, From, Limits, Read, Source, Start};
 #[derive(Debug, Clone)]
 pub struct MemoryLog {
     shared: Arc<Shared>,
+    member: Option<Arc<Mutex<Member>>>,
+}
+
+/// One of several hosts that share the partitions.
+#[derive(Debug, Default)]
+struct Member {
+    /// What its feed is to be told.
+    news: VecDeque<Event>,
+    released: Vec<Partition>,
 }
 
 #[derive(Debug)]
@@ -45,6 +55,7 @@ struct Entries {
 #[derive(Debug)]
 struct MemoryFeed {
     shared: Arc<Shared>,
+    member: Option<Arc<Mutex<Member>>>,
     grown: watch::Receiver<u64>,
     topics: Vec<Arc<str>>,
     start: Start,
@@ -69,7 +80,27 @@ impl MemoryLog {
         let numbered = |topic| (0..partitions).map(move |number| Partition::new(topic, number));
         let partitions = topics.iter().flat_map(numbered).map(|partition| (partition, Entries::default())).collect();
         let log = Mutex::new(Log { made: 1, partitions, errors: VecDeque::new() });
-        Self { shared: Arc::new(Shared { log, grown: watch::channel(0).0 }) }
+        Self { shared: Arc::new(Shared { log, grown: watch::channel(0).0 }), member: None }
+    }
+
+    /// The same log for a host that reads what it is given by [`Self::tell`].
+    #[must_use]
+    pub fn member(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), member: Some(Arc::default()) }
+    }
+
+    /// Has this member's feed say so, also one that is opened later.
+    ///
+    /// # Panics
+    /// When this is no member: a mistake of the test.
+    pub fn tell(&self, event: Event) {
+        lock(self.member.as_ref().expect("tests tell members")).news.push_back(event);
+        self.wake();
+    }
+
+    /// What this member's feed gave back, in order.
+    pub fn released(&self) -> Vec<Partition> {
+        self.member.as_ref().map(|member| lock(member).released.clone()).unwrap_or_default()
     }
 
     /// Appends a message as it would stand on a topic; what cannot be decoded becomes such an entry.
@@ -165,8 +196,12 @@ impl MemoryLog {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Log> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.log)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Log {
@@ -188,6 +223,7 @@ impl Source for MemoryLog {
         }
         Ok(Box::new(MemoryFeed {
             shared: Arc::clone(&self.shared),
+            member: self.member.clone(),
             grown: self.shared.grown.subscribe(),
             topics: topics.to_vec(),
             start,
@@ -202,13 +238,45 @@ impl Source for MemoryLog {
 #[async_trait]
 impl Feed for MemoryFeed {
     async fn partitions(&mut self) -> Result<Vec<Partition>, Error> {
+        if self.member.is_some() {
+            return Ok(Vec::new());
+        }
         let log = self.shared.lock();
         Ok(log.partitions.keys().filter(|partition| self.topics.contains(&partition.topic)).cloned().collect())
     }
 
     async fn start(&mut self, from: Vec<From>) -> Result<(), Error> {
+        self.incarnation = self.shared.lock().incarnation();
+        self.add(from)
+    }
+
+    async fn next(&mut self, limits: Limits) -> Result<Event, Error> {
+        loop {
+            self.grown.mark_unchanged();
+            if let Some(event) = self.news().map_or_else(|| self.take(limits), |news| Ok(Some(news)))? {
+                return Ok(event);
+            }
+            // The sender lives in what this feed shares, so this cannot end in an error.
+            if self.grown.changed().await.is_err() {
+                return Err(Error::Refused("the log is gone".to_owned()));
+            }
+        }
+    }
+
+    async fn attend(&mut self) -> Result<Event, Error> {
+        loop {
+            self.grown.mark_unchanged();
+            if let Some(event) = self.news() {
+                return Ok(event);
+            }
+            if self.grown.changed().await.is_err() {
+                return Err(Error::Refused("the log is gone".to_owned()));
+            }
+        }
+    }
+
+    fn add(&mut self, from: Vec<From>) -> Result<(), Error> {
         let mut log = self.shared.lock();
-        self.incarnation = log.incarnation();
         let mut lanes = Vec::with_capacity(from.len());
         for From { partition, checkpoint } in from {
             let Some(entries) = log.partitions.get_mut(&partition) else {
@@ -227,20 +295,16 @@ impl Feed for MemoryFeed {
             };
             lanes.push(Lane { partition, next, chosen_now });
         }
-        self.lanes = lanes;
+        drop(log);
+        self.lanes.extend(lanes);
+        self.said_end = false;
         Ok(())
     }
 
-    async fn next(&mut self, limits: Limits) -> Result<Event, Error> {
-        loop {
-            self.grown.mark_unchanged();
-            if let Some(event) = self.take(limits)? {
-                return Ok(event);
-            }
-            // The sender lives in what this feed shares, so this cannot end in an error.
-            if self.grown.changed().await.is_err() {
-                return Err(Error::Refused("the log is gone".to_owned()));
-            }
+    fn release(&mut self, partitions: &[Partition]) {
+        self.leave_out(partitions);
+        if let Some(member) = &self.member {
+            lock(member).released.extend_from_slice(partitions);
         }
     }
 
@@ -256,6 +320,20 @@ impl Feed for MemoryFeed {
 }
 
 impl MemoryFeed {
+    /// What this member is to be told of its partitions. Nothing is handed out of one that leaves.
+    fn news(&mut self) -> Option<Event> {
+        let event = lock(self.member.as_ref()?).news.pop_front()?;
+        if let Event::Revoked(partitions) | Event::Lost(partitions) = &event {
+            self.leave_out(partitions);
+        }
+        Some(event)
+    }
+
+    fn leave_out(&mut self, partitions: &[Partition]) {
+        self.lanes.retain(|lane| !partitions.contains(&lane.partition));
+        self.said_end = false;
+    }
+
     /// The next event, if there is one now.
     fn take(&mut self, limits: Limits) -> Result<Option<Event>, Error> {
         let mut log = self.shared.lock();

@@ -4,18 +4,24 @@
 //! pipeline never computes a position; it carries the progress of a read to the settle. A read closes as soon as the
 //! feed has nothing more at hand, or at the limits, so a lone change is never held back for company.
 //!
+//! Which partitions are this host's may change while a feed is read: it says so by events, and the pipeline answers.
+//! Feeds whose partitions are fixed need nothing of that; [`Shared`] gives each host its share of them.
+//!
 //! Deliberately absent: commits. A feed never tells its server how far it is; our checkpoints do.
 
 pub mod changelog;
 pub mod couch;
 pub mod kafka;
 pub mod memory;
+mod share;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
+pub use self::share::{Share, Shared};
 use crate::model::{Checkpoint, Entry, Outage, Partition, Position, Progress};
 
 /// Where a pillow begins a partition that it has no checkpoint for.
@@ -27,6 +33,9 @@ pub enum Start {
     /// With what comes after now. A feed says at once where that is, by a read without entries, so that a restart before
     /// the first change skips nothing.
     Latest,
+    /// With the first entry that was published at this time or later; where there is none, as [`Start::Latest`]. Only
+    /// for feeds that keep times: Kafka.
+    At(Timestamp),
 }
 
 /// How much one read may hold.
@@ -54,6 +63,13 @@ pub enum Event {
     Read(Read),
     /// Every partition was read to its end; said once until there is more.
     AtEnd,
+    /// These partitions are this host's from now on: [`Feed::add`] begins to read them.
+    Assigned(Vec<Partition>),
+    /// Another host is to have these partitions. Nothing of them is handed out any more; what is in hand may be settled
+    /// first, and [`Feed::release`] lets the other host begin.
+    Revoked(Vec<Partition>),
+    /// These partitions are gone, and another host may have begun with them: nothing of them may be settled.
+    Lost(Vec<Partition>),
 }
 
 /// The end of a partition, for lag.
@@ -108,7 +124,8 @@ pub enum Error {
 /// A feed of one pillow. It is opened, asked for its partitions, started once, then read until it is dropped.
 #[async_trait]
 pub trait Feed: Send {
-    /// The partitions that this host reads, in order.
+    /// The partitions that this host reads to begin with, in order. None where a group decides: they come as
+    /// [`Event::Assigned`].
     async fn partitions(&mut self) -> Result<Vec<Partition>, Error>;
 
     /// Begins to read, each partition where it is told. Called once.
@@ -119,6 +136,26 @@ pub trait Feed: Send {
 
     /// Waits for the next event. Cancel-safe: an event is handed out or kept, never lost.
     async fn next(&mut self, limits: Limits) -> Result<Event, Error>;
+
+    /// Waits for an event that concerns who owns a partition, and reads nothing: for a pillow that has no room or is
+    /// paused, and must not hold up the others of its group. Cancel-safe, as [`Self::next`].
+    async fn attend(&mut self) -> Result<Event, Error> {
+        std::future::pending().await
+    }
+
+    /// Begins to read further partitions: those of an [`Event::Assigned`], and those that were released and are this
+    /// host's again. What cannot be begun is said by [`Self::next`].
+    ///
+    /// # Errors
+    /// A feed that cannot do it asks to be opened again.
+    fn add(&mut self, _from: Vec<From>) -> Result<(), Error> {
+        let operation = "the feed has to be opened again for further partitions".to_owned();
+        Err(Error::Outage(Outage { operation, source: None }))
+    }
+
+    /// Reads no more of these partitions, and gives those back that were revoked. Whoever calls this passes over what
+    /// a feed that cannot do it still hands out.
+    fn release(&mut self, _partitions: &[Partition]) {}
 
     /// The ends of the partitions now, with the lag from each given position.
     async fn ends(&mut self, at: &[(Partition, Position)]) -> Result<Vec<End>, Error>;

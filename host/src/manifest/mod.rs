@@ -11,6 +11,7 @@ mod observe;
 mod pillow;
 mod problem;
 mod read_elasticsearch;
+mod read_feed;
 mod read_pillow;
 mod read_settings;
 mod report;

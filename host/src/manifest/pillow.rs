@@ -53,6 +53,8 @@ pub struct FeedUse {
     pub topics: Vec<Arc<str>>,
     /// Where to begin a partition without checkpoint.
     pub start: Start,
+    /// The group that deals out the partitions; none: each host reads its share, or all.
+    pub group: Option<Arc<str>>,
 }
 
 /// Where a pillow's documents are.
@@ -173,7 +175,7 @@ impl Pillow {
     /// Everything by value, in one order. The patterns name every field, so that none is forgotten.
     fn canonical(&self) -> Value {
         let Self { name, paused, feed, documents, collapse, batch, failures, processors } = self;
-        let FeedUse { from, topics, start } = feed;
+        let FeedUse { from, topics, start, group } = feed;
         let DocumentsUse { default, sources } = documents;
         let Batches { limits: Limits { count, bytes }, in_flight } = batch;
         let Failures { halt_above, window, minimum } = failures;
@@ -183,7 +185,12 @@ impl Pillow {
             "feed": [
                 **from,
                 topics.iter().map(|topic| &**topic).collect::<Vec<_>>(),
-                match start { Start::Earliest => "earliest", Start::Latest => "latest" },
+                match start {
+                    Start::Earliest => "earliest".to_owned(),
+                    Start::Latest => "latest".to_owned(),
+                    Start::At(time) => time.to_string(),
+                },
+                group.as_deref(),
             ],
             "documents": [**default, plain(sources)],
             "collapse": match collapse { Collapse::ByDocument => "by-document", Collapse::None => "none" },

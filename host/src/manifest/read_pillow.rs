@@ -13,8 +13,8 @@ use super::problem::Code;
 use super::read_settings::Defined;
 use super::report::Report;
 use super::section::{Section, Text, Value};
-use super::{non_zero, shapes};
-use crate::feed::{Limits, Start};
+use super::{non_zero, read_feed, shapes};
+use crate::feed::Limits;
 use crate::model::{Collapse, PillowName, ProcessorName};
 
 /// A batch that holds more changes than this no longer fits the caches of a processor's thread, by far.
@@ -83,9 +83,12 @@ impl<'a> Reader<'a, '_> {
             }
             Some(_) => {}
         }
-        let starts = [("earliest", Start::Earliest), ("latest", Start::Latest)];
-        let start = section.choice("start", &starts, Start::default());
-        Some(FeedUse { from: from?, topics, start })
+        let start = read_feed::start(&section);
+        let named = self.root.text("name").map(|text| text.value);
+        let group = read_feed::group(&section, named.as_deref());
+        let kind = from.as_ref().and_then(|from| self.defined?.feeds.kinds.get(from).copied().flatten());
+        read_feed::check_kind(&section, kind, start);
+        Some(FeedUse { from: from?, topics, start, group })
     }
 
     fn documents(&self) -> Option<DocumentsUse> {
@@ -153,7 +156,7 @@ impl<'a> Reader<'a, '_> {
         let lookups = self.stores(section, "lookups", "processors.lookups", &shapes::pillow::LOOKUPS);
         let tables = self.sink(section, "tables", &["sql", "memory"]);
         let indices = self.sink(section, "indices", &["search", "elasticsearch", "memory"]);
-        let topics = self.sink(section, "topics", &["memory"]);
+        let topics = self.sink(section, "topics", &["kafka", "memory"]);
         let caches = self.sink(section, "caches", &["redis", "memory"]);
         let config = config(section);
         let name = ProcessorName::new(named?);

@@ -23,7 +23,7 @@ const MOST_PARTITIONS: usize = 1024;
 const PARTITIONS: NonZeroUsize = non_zero(4);
 
 /// librdkafka's settings that the host depends on and sets itself.
-const HOST_OPTIONS: [&str; 7] = [
+const HOST_OPTIONS: [&str; 8] = [
     "bootstrap.servers",
     "metadata.broker.list",
     "enable.auto.commit",
@@ -31,6 +31,17 @@ const HOST_OPTIONS: [&str; 7] = [
     "enable.auto.offset.store",
     "auto.offset.reset",
     "enable.partition.eof",
+    "partition.assignment.strategy",
+];
+
+/// The same of a sink.
+const HOST_SINK_OPTIONS: [&str; 6] = [
+    "bootstrap.servers",
+    "metadata.broker.list",
+    "enable.idempotence",
+    "acks",
+    "request.required.acks",
+    "transactional.id",
 ];
 
 /// Parameters of CouchDB's changes that the host depends on and sets itself.
@@ -159,7 +170,8 @@ impl<'a> Reader<'a, '_> {
                     self.database_reference(&section).map(|database| Feed::Changelog { database, partitions })
                 }
                 Some(("couchdb", section)) => Self::couch(&path, &section),
-                Some((_, section)) => Self::kafka(&path, &section),
+                Some((_, section)) => Self::kafka(&path, &section, &shapes::settings::OPTIONS, &HOST_OPTIONS)
+                    .map(|(brokers, options)| Feed::Kafka { brokers, options }),
                 None => None,
             };
             self.settings.feeds.extend(feed.map(|feed| (name, feed)));
@@ -202,13 +214,18 @@ impl<'a> Reader<'a, '_> {
         Some(url)
     }
 
-    fn kafka(path: &str, section: &Section<'a>) -> Option<Feed> {
+    /// Brokers and options, of which the host sets some itself.
+    fn kafka(
+        path: &str,
+        section: &Section<'a>,
+        shape: &'static shapes::Shape,
+        host_options: &[&str],
+    ) -> Option<(String, BTreeMap<String, Secret>)> {
         let mut options = BTreeMap::new();
         let shown = format!("{path}.options");
-        let given =
-            section.value("options").and_then(|value| section.section_of(&shown, value, &shapes::settings::OPTIONS));
+        let given = section.value("options").and_then(|value| section.section_of(&shown, value, shape));
         for (key, value) in given.iter().flat_map(Section::entries) {
-            if HOST_OPTIONS.contains(&key.value.as_str()) {
+            if host_options.contains(&key.value.as_str()) {
                 let message = format!("`{}` is set by the host", key.value);
                 section.report.problem(key.span, Code::ForbiddenKey, message);
                 continue;
@@ -238,7 +255,7 @@ impl<'a> Reader<'a, '_> {
             let help = "write `host:port`, with commas between several";
             section.report.problem_with_help(brokers.span, Code::InvalidValue, message, help);
         }
-        Some(Feed::Kafka { brokers: list.join(","), options })
+        Some((list.join(","), options))
     }
 
     fn documents(&mut self) -> Group {
@@ -311,6 +328,10 @@ impl<'a> Reader<'a, '_> {
                 Some(("redis", section)) => Self::redis(&section),
                 Some(("elasticsearch", section)) => {
                     read_elasticsearch::read(&path, &section).map(|settings| Sink::Elasticsearch(Box::new(settings)))
+                }
+                Some(("kafka", section)) => {
+                    Self::kafka(&path, &section, &shapes::settings::SINK_OPTIONS, &HOST_SINK_OPTIONS)
+                        .map(|(brokers, options)| Sink::Kafka { brokers, options })
                 }
                 Some(_) => Some(Sink::Memory),
                 None => None,

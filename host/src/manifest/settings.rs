@@ -120,6 +120,13 @@ pub enum Sink {
     },
     /// Elasticsearch or OpenSearch.
     Elasticsearch(Box<elasticsearch::Settings>),
+    /// Topics of Apache Kafka.
+    Kafka {
+        /// Where to begin: `host:port`, with commas between several.
+        brokers: String,
+        /// Further settings of librdkafka; any of them may be a secret.
+        options: BTreeMap<String, Secret>,
+    },
     /// Forgets everything at exit.
     Memory,
 }
@@ -258,7 +265,11 @@ impl Settings {
             },
             Used::Sink(name) => match self.sinks.get(name)? {
                 Sink::Sql { database } => database,
-                Sink::Search { .. } | Sink::Elasticsearch(_) | Sink::Redis { .. } | Sink::Memory => return None,
+                Sink::Search { .. }
+                | Sink::Elasticsearch(_)
+                | Sink::Kafka { .. }
+                | Sink::Redis { .. }
+                | Sink::Memory => return None,
             },
         };
         Some(Arc::clone(database))

@@ -67,10 +67,11 @@ pub(super) mod settings {
         kind("documents.NAME", "inline", &["kind"]),
     ];
     pub(in super::super) static SINKS: Shape = names("sinks");
-    pub(in super::super) static SINK: [Shape; 5] = [
+    pub(in super::super) static SINK: [Shape; 6] = [
         kind("sinks.NAME", "sql", &["kind", "database"]),
         kind("sinks.NAME", "search", &["kind", "folder"]),
         Shape { secrets: &["url"], ..kind("sinks.NAME", "redis", &["kind", "url", "prefix", "counters"]) },
+        kind("sinks.NAME", "kafka", &["kind", "brokers", "options"]),
         kind("sinks.NAME", "memory", &["kind"]),
         Shape {
             secrets: &["password", "api-key"],
@@ -97,6 +98,7 @@ pub(super) mod settings {
         },
     ];
     pub(in super::super) static INDEX_SETTINGS: Shape = names("sinks.NAME.index-settings");
+    pub(in super::super) static SINK_OPTIONS: Shape = names("sinks.NAME.options");
     pub(in super::super) static LIMITS: Shape = shape(
         "limits",
         &[
@@ -128,6 +130,7 @@ pub(super) mod settings {
             &DOCUMENTS,
             &SINKS,
             &INDEX_SETTINGS,
+            &SINK_OPTIONS,
             &LIMITS,
             &LOG,
             &METRICS,
@@ -144,7 +147,7 @@ pub(super) mod pillow {
 
     pub(in super::super) static ROOT: Shape =
         shape("", &["name", "paused", "collapse", "feed", "documents", "batch", "failures", "processors"]);
-    pub(in super::super) static FEED: Shape = shape("feed", &["from", "topics", "start"]);
+    pub(in super::super) static FEED: Shape = shape("feed", &["from", "topics", "start", "assignment", "group"]);
     pub(in super::super) static DOCUMENTS: Shape = shape("documents", &["default", "sources"]);
     pub(in super::super) static SOURCES: Shape = names("documents.sources");
     pub(in super::super) static BATCH: Shape = shape("batch", &["count", "bytes", "in-flight"]);

@@ -37,11 +37,24 @@ impl<T> Lanes<T> {
         Ticket { partition: partition.clone(), number: lane.first + lane.places.len() as u64 - 1 }
     }
 
-    /// Fills a place.
+    /// Fills a place. Nothing happens when the lane was cleared since.
     pub(super) fn finish(&mut self, ticket: &Ticket, done: T) {
         let lane = self.lanes.get_mut(&ticket.partition).expect("a ticket names the lane that gave it");
-        let place = usize::try_from(ticket.number - lane.first).expect("lanes are short");
-        lane.places[place] = Some(done);
+        let Some(place) = ticket.number.checked_sub(lane.first) else { return };
+        lane.places[usize::try_from(place).expect("lanes are short")] = Some(done);
+    }
+
+    /// Gives up all places of a lane; those that are yet to be filled are forgotten.
+    pub(super) fn clear(&mut self, partition: &Partition) {
+        if let Some(lane) = self.lanes.get_mut(partition) {
+            lane.first += lane.places.len() as u64;
+            lane.places.clear();
+        }
+    }
+
+    /// How many batches of one lane are in flight or wait for an earlier one.
+    pub(super) fn depth(&self, partition: &Partition) -> usize {
+        self.lanes.get(partition).map_or(0, |lane| lane.places.len())
     }
 
     /// Takes out what may settle now: of each lane the finished batches from its front on, in order.
@@ -89,6 +102,20 @@ mod tests {
         let later = lanes.enter(&one);
         lanes.finish(&later, "one/3");
         assert_eq!(lanes.take_ready(), ["one/3"]);
+    }
+
+    #[test]
+    fn what_a_cleared_lane_had_in_flight_never_settles() {
+        let lane = Partition::new("t", 0);
+        let mut lanes = Lanes::new();
+        let before = [lanes.enter(&lane), lanes.enter(&lane)];
+        lanes.finish(&before[0], "before");
+        lanes.clear(&lane);
+        let after = lanes.enter(&lane);
+        lanes.finish(&before[1], "too late");
+        assert!(lanes.take_ready().is_empty());
+        lanes.finish(&after, "after");
+        assert_eq!(lanes.take_ready(), ["after"]);
     }
 
     proptest! {

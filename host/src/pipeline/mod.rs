@@ -9,11 +9,14 @@
 
 mod backoff;
 mod carry;
+mod drain;
 mod fetch;
 mod generation;
 mod halt;
 mod isolate;
 mod lanes;
+mod hand_over;
+mod ownership;
 mod process;
 mod runner;
 mod settle;

@@ -1,19 +1,19 @@
 //! The loop of one pillow: everything that can happen to it is one event, and each event is handled to its end.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::{CheckpointStore, Parked, SettleError};
-use crate::feed::{self, Event as FeedEvent, Feed, From, Limits, Read, Source, Start};
+use crate::feed::{self, Event as FeedEvent, Feed, Limits, Read, Source, Start};
 use crate::model::{
-    Batch, Change, Clock, Collapse, Entry, Epoch, Era, Partition, PillowName, Position, WriteVersion, chain, collapse,
+    Batch, Change, Clock, Collapse, Entry, Epoch, Partition, PillowName, Position, WriteVersion, chain, collapse,
 };
 use crate::replay::{RetryGroup, group};
 use crate::traces::BatchTrace;
@@ -23,6 +23,7 @@ use super::fetch::Fetcher;
 use super::generation::Generation;
 use super::halt::{Cause, FailureLimit, FailureWindow};
 use super::lanes::{Lanes, Ticket};
+use super::ownership::{Ownership, Taken, acquire};
 use super::process::Processed;
 use super::settle::{Done, Group, Settler};
 use super::status::{State, Status};
@@ -91,29 +92,33 @@ pub enum End {
 
 /// A pillow that runs.
 pub struct Runner {
-    pillow: Arc<Pillow>,
+    pub(super) pillow: Arc<Pillow>,
     generations: watch::Receiver<Arc<Generation>>,
     paused: watch::Receiver<bool>,
     retries: mpsc::Receiver<Vec<Parked>>,
     settler: Arc<Settler>,
-    owned: HashMap<Partition, (Epoch, Era)>,
+    pub(super) owned: Ownership,
+    /// Whether the feed's partitions were known when it was opened: a run that lost them all has nothing to wait for.
+    pub(super) fixed: bool,
     /// The pillow's own permit, beside those of the process.
     own_permit: Arc<Semaphore>,
-    positions: HashMap<Partition, Position>,
-    lanes: Lanes<Processed>,
-    carried: JoinSet<Carried>,
-    settling: JoinSet<(Done, Duration)>,
+    pub(super) positions: HashMap<Partition, Position>,
+    pub(super) lanes: Lanes<Processed>,
+    pub(super) carried: JoinSet<Carried>,
+    pub(super) settling: JoinSet<(Done, Duration)>,
     in_settle: usize,
+    /// Whose batches they are.
+    pub(super) settling_of: BTreeSet<Partition>,
     /// Resolves when the batch that closed last has drawn its version.
     last_drawn: Option<oneshot::Receiver<()>>,
     waiting_retries: Vec<RetryGroup>,
-    at_end: bool,
+    pub(super) at_end: bool,
     /// When the feed was last turned to; noted only while batches are traced.
     turned: Option<SystemTime>,
     /// A settle did not commit: what follows it in its lane must not settle either.
-    cut_off: bool,
+    pub(super) cut_off: bool,
     /// Ends the waiting for what is down: cancelled by the stop, and when the run drains for another reason.
-    give_up: CancellationToken,
+    pub(super) give_up: CancellationToken,
 }
 
 /// A batch that came back from its processors; none when it was given up because the pillow stops.
@@ -125,6 +130,10 @@ enum Event {
     Swap,
     Pause,
     Lag,
+    /// A partition that leaves has had its time.
+    Overdue,
+    /// Partitions were acquired.
+    Taken(Vec<Taken>),
     Carried(Result<Carried, JoinError>),
     Settled(Result<(Done, Duration), JoinError>),
     Retry(Vec<Parked>),
@@ -153,13 +162,15 @@ impl Runner {
             paused,
             retries,
             settler: Arc::new(settler),
-            owned: HashMap::new(),
+            owned: Ownership::new(),
+            fixed: true,
             own_permit: Arc::new(Semaphore::new(1)),
             positions: HashMap::new(),
             lanes: Lanes::new(),
             carried: JoinSet::new(),
             settling: JoinSet::new(),
             in_settle: 0,
+            settling_of: BTreeSet::new(),
             last_drawn: None,
             waiting_retries: Vec::new(),
             at_end: false,
@@ -171,8 +182,7 @@ impl Runner {
 
     /// Runs until `stop`, or until it cannot go on. Before it returns, what was in hand is settled or given up.
     pub async fn run(mut self, stop: CancellationToken) -> End {
-        self.pillow.status.set(State::Starting);
-        self.pillow.status.set_caught_up(false);
+        self.pillow.status.begin();
         self.give_up = stop.child_token();
         let opened = tokio::select! {
             biased;
@@ -185,33 +195,22 @@ impl Runner {
         };
         self.pillow.status.set(if *self.paused.borrow() { State::Paused } else { State::Running });
         let end = self.turn(feed.as_mut(), &stop).await;
+        let end = self.drain(end).await;
+        // Last: other hosts may have its partitions as soon as it is gone.
         drop(feed);
-        self.drain(end).await
+        end
     }
 
     /// Acquires the partitions and starts the feed at their checkpoints. May be dropped at any point: what was acquired
     /// by then is acquired again by the next run.
     async fn open(&mut self) -> Result<Box<dyn Feed>, End> {
-        let failed = |outage| End::Failed(chain(&outage));
-        let Pillow { name, source, topics, start, fetcher, checkpoints, status, .. } = &*self.pillow;
+        let Pillow { source, topics, start, .. } = &*self.pillow;
         let mut feed = source.open(topics, *start).await.map_err(End::Feed)?;
-        let mut epochs = Vec::new();
-        let mut from = Vec::new();
-        for partition in feed.partitions().await.map_err(End::Feed)? {
-            let acquired = checkpoints.acquire(name, &partition).await.map_err(failed)?;
-            epochs.push((partition.clone(), acquired.epoch));
-            if let Some(checkpoint) = &acquired.checkpoint {
-                self.positions.insert(partition.clone(), checkpoint.position.clone());
-                status.set_settled(&partition, &checkpoint.position);
-            }
-            from.push(From { partition, checkpoint: acquired.checkpoint });
-        }
-        let drawn = match fetcher.has_versions_by_position() {
-            true => checkpoints.draw_version().await.map_err(failed)?,
-            false => WriteVersion(0),
-        };
-        self.owned =
-            epochs.into_iter().map(|(partition, epoch)| (partition, (epoch, Era::new(epoch, drawn)))).collect();
+        let partitions = feed.partitions().await.map_err(End::Feed)?;
+        self.fixed = !partitions.is_empty();
+        self.owned.assign(&partitions);
+        let taken = acquire(&self.pillow, &partitions, self.owned.event()).await;
+        let from = self.own(taken.map_err(|outage| End::Failed(chain(&outage)))?);
         feed.start(from).await.map_err(End::Feed)?;
         Ok(feed)
     }
@@ -228,7 +227,17 @@ impl Runner {
                     pillow = %self.pillow.name, generation = ?**self.generations.borrow_and_update(), "swapped"
                 ),
                 Event::Pause => self.show_pause(),
-                Event::Lag => self.measure(feed).await,
+                Event::Lag => {
+                    self.measure(feed).await;
+                    self.owned.take_back(&self.pillow);
+                }
+                Event::Overdue => {}
+                Event::Taken(taken) => {
+                    self.at_end = false;
+                    if let Err(error) = self.begin(feed, taken) {
+                        return End::Feed(error);
+                    }
+                }
                 Event::Retry(parked) => self.waiting_retries.extend(group(parked)),
                 Event::Carried(Ok((ticket, Some(processed)))) => {
                     self.lanes.finish(&ticket, *processed);
@@ -236,8 +245,13 @@ impl Runner {
                 }
                 Event::Carried(Ok((_, None))) => {}
                 Event::Settled(Ok((done, took))) => {
-                    if let Some(end) = self.settled(done, took) {
-                        return end;
+                    match self.settled(done, took) {
+                        Ok(fenced) => {
+                            if let Some(end) = self.give_way(feed, fenced) {
+                                return end;
+                            }
+                        }
+                        Err(end) => return end,
                     }
                     self.settle_ready();
                 }
@@ -247,8 +261,12 @@ impl Runner {
                     self.at_end = false;
                     self.close(read);
                 }
+                Event::Feed(Ok(FeedEvent::Assigned(partitions))) => self.take(partitions),
+                Event::Feed(Ok(FeedEvent::Revoked(partitions))) => self.owned.leave(partitions),
+                Event::Feed(Ok(FeedEvent::Lost(partitions))) => self.lose(feed, &partitions),
                 Event::Feed(Err(error)) => return End::Feed(error),
             }
+            self.hand_over(feed);
             self.start_retries();
             self.pillow.status.set_caught_up(self.at_end && self.is_idle());
         }
@@ -259,6 +277,8 @@ impl Runner {
         let has_room = self.has_room();
         let reads = has_room && !*self.paused.borrow();
         self.turned = (reads && self.pillow.status.traces().is_on()).then(SystemTime::now);
+        let limits = self.pillow.tuning.limits;
+        let deadline = self.owned.next_deadline();
         tokio::select! {
             biased;
             () = stop.cancelled() => Event::Stop,
@@ -268,7 +288,9 @@ impl Runner {
             Ok(()) = self.paused.changed() => Event::Pause,
             Some(parked) = self.retries.recv(), if has_room && self.waiting_retries.is_empty() => Event::Retry(parked),
             _ = lag.tick() => Event::Lag,
-            event = feed.next(self.pillow.tuning.limits), if reads => Event::Feed(event),
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Event::Overdue,
+            Some(taken) = self.owned.next_taken() => Event::Taken(taken),
+            event = async { if reads { feed.next(limits).await } else { feed.attend().await } } => Event::Feed(event),
         }
     }
 
@@ -277,7 +299,7 @@ impl Runner {
     }
 
     fn is_idle(&self) -> bool {
-        self.lanes.len() == 0 && self.settling.is_empty() && self.waiting_retries.is_empty()
+        self.lanes.len() == 0 && self.settling.is_empty() && self.waiting_retries.is_empty() && self.owned.is_steady()
     }
 
     fn show_pause(&mut self) {
@@ -302,6 +324,10 @@ impl Runner {
 
     /// Makes a batch of what was read and sends it on its way.
     fn close(&mut self, read: Read) {
+        if self.owned.tenure(&read.progress.partition).is_none() {
+            // Not ours any more, and the feed does not know it yet, or cannot leave it out.
+            return;
+        }
         let count = read.entries.len();
         let mut changes = Vec::with_capacity(count);
         let mut undecodable = Vec::new();
@@ -338,7 +364,7 @@ impl Runner {
                 return;
             };
             // A partition that another host owns is that host's to retry.
-            if !self.owned.contains_key(&retry.partition) {
+            if self.owned.tenure(&retry.partition).is_none() {
                 continue;
             }
             let batch = Batch {
@@ -356,6 +382,8 @@ impl Runner {
     }
 
     fn carry(&mut self, batch: Batch, trace: Option<Box<BatchTrace>>) {
+        let Some(tenure) = self.owned.tenure(&batch.partition) else { return };
+        let (era, give_up) = (tenure.era, tenure.give_up.clone());
         let ticket = self.lanes.enter(&batch.partition);
         let (drawn, last_drawn) = oneshot::channel();
         let before = self.last_drawn.replace(last_drawn);
@@ -363,14 +391,14 @@ impl Runner {
             pillow: Arc::clone(&self.pillow),
             own: Arc::clone(&self.own_permit),
             generation: Arc::clone(&self.generations.borrow()),
-            era: self.owned[&batch.partition].1,
-            give_up: self.give_up.clone(),
+            era,
+            give_up,
         };
         self.carried.spawn(async move { (ticket, carrier.carry(batch, trace, before, drawn).await) });
     }
 
     /// Starts the next settle when none is under way; what finished meanwhile settles together.
-    fn settle_ready(&mut self) {
+    pub(super) fn settle_ready(&mut self) {
         if !self.settling.is_empty() || self.cut_off {
             return;
         }
@@ -382,26 +410,33 @@ impl Runner {
         for processed in &batches {
             let partition = &processed.batch.partition;
             if owned.iter().all(|(known, _)| known != partition) {
-                owned.push((partition.clone(), self.owned[partition].0));
+                // A lane is cleared when its partition is not owned any more.
+                let epoch = self.owned.epoch(partition).expect("what is in a lane is of an owned partition");
+                owned.push((partition.clone(), epoch));
             }
         }
         self.in_settle = batches.len();
+        self.settling_of = owned.iter().map(|(partition, _)| partition.clone()).collect();
         let (settler, give_up) = (Arc::clone(&self.settler), self.give_up.clone());
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         self.settling.spawn(async move {
             let done = settler.settle(Group { batches, owned }, &give_up).await;
             (done, started.elapsed())
         });
     }
 
-    /// Takes note of a settle; the end of the run when it did not commit.
-    fn settled(&mut self, done: Done, took: Duration) -> Option<End> {
+    /// Takes note of a settle; says which partitions another owner took meanwhile.
+    ///
+    /// # Errors
+    /// The end of the run when it did not commit.
+    pub(super) fn settled(&mut self, done: Done, took: Duration) -> Result<Vec<(Partition, Epoch)>, End> {
         self.in_settle = 0;
-        let (mut batches, failures, settled) = match done {
-            Done::Settled { batches, failures, settled } => (batches, failures, settled),
+        self.settling_of.clear();
+        let (mut batches, failures, settled, fenced) = match done {
+            Done::Settled { batches, failures, settled, fenced } => (batches, failures, settled, fenced),
             not_committed => {
                 self.cut_off = true;
-                return Some(match not_committed {
+                return Err(match not_committed {
                     Done::Halted(causes) => End::Halted(causes),
                     Done::Refused(refusal) => End::Lost(refusal),
                     Done::Unknown(reason) => End::Failed(reason),
@@ -419,7 +454,9 @@ impl Runner {
         let now = self.pillow.clock.now();
         for processed in &batches {
             let batch = &processed.batch;
-            if let Some(progress) = &batch.progress {
+            if let Some(progress) = &batch.progress
+                && self.owned.epoch(&progress.partition).is_some()
+            {
                 self.positions.insert(progress.partition.clone(), progress.next.clone());
                 self.pillow.status.set_settled(&progress.partition, &progress.next);
             }
@@ -428,10 +465,15 @@ impl Runner {
             }
         }
         for (partition, depth) in self.lanes.depths() {
-            self.pillow.status.set_in_flight(partition, depth);
+            if self.owned.epoch(partition).is_some() {
+                self.pillow.status.set_in_flight(partition, depth);
+            }
         }
         self.pillow.status.count_settled(&batches, &failures, took, now);
         self.pillow.status.finish_traces(&mut batches);
+        if batches.is_empty() {
+            return Ok(fenced);
+        }
         self.pillow.status.count(|counts| {
             counts.settles += 1;
             counts.parked += failures.len() as u64;
@@ -449,43 +491,7 @@ impl Runner {
                 }
             }
         });
-        None
-    }
-
-    /// Brings what is in hand to its end. After a stop, and when the feed ended, it settles, unless something is down;
-    /// after anything else it is given up, because what follows a batch that did not settle must not settle either.
-    async fn drain(mut self, end: End) -> End {
-        self.give_up.cancel();
-        let settles = matches!(end, End::Stopped | End::Feed(_)) && !self.cut_off;
-        let end = match settles {
-            true => self.settle_rest().await.unwrap_or(end),
-            false => end,
-        };
-        self.carried.shutdown().await;
-        self.settling.shutdown().await;
-        end
-    }
-
-    /// Settles what closed, as far as it goes; another end of the run when a settle was refused.
-    async fn settle_rest(&mut self) -> Option<End> {
-        loop {
-            self.settle_ready();
-            tokio::select! {
-                Some(done) = self.settling.join_next() => match done {
-                    Ok((Done::Abandoned, _)) => return None,
-                    Ok((done, took)) => if let Some(refused) = self.settled(done, took) {
-                        return Some(refused);
-                    },
-                    Err(error) => return Some(End::Failed(error.to_string())),
-                },
-                Some(carried) = self.carried.join_next() => match carried {
-                    Ok((ticket, Some(processed))) => self.lanes.finish(&ticket, *processed),
-                    Ok((_, None)) => {}
-                    Err(error) => return Some(End::Failed(error.to_string())),
-                },
-                else => return None,
-            }
-        }
+        Ok(fenced)
     }
 }
 

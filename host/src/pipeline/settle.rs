@@ -39,8 +39,8 @@ pub(super) struct Group {
 
 /// What came of a group.
 pub(super) enum Done {
-    /// Committed, with every failure that was parked.
-    Settled { batches: Vec<Processed>, failures: Vec<Failure>, settled: Settled },
+    /// Committed, with every failure that was parked. What belonged to the `fenced` partitions was not, and is dropped.
+    Settled { batches: Vec<Processed>, failures: Vec<Failure>, settled: Settled, fenced: Vec<(Partition, Epoch)> },
     /// Too many changes failed; nothing was committed.
     Halted(Vec<Cause>),
     /// Nothing was committed, and will not be.
@@ -50,6 +50,15 @@ pub(super) enum Done {
     Unknown(String),
     /// The pillow was told to stop while a sink or the database was down; nothing was committed.
     Abandoned,
+}
+
+/// What is to be committed, and which batch of the group each part of it came from: another owner of one partition
+/// must not keep the others from settling.
+struct Draft {
+    settlement: Settlement,
+    parked_from: Vec<usize>,
+    resolved_from: Vec<usize>,
+    rows_from: Vec<usize>,
 }
 
 /// The writes of a group for one sink, and where each came from.
@@ -63,13 +72,6 @@ struct Load {
     /// When it was first given the writes, and when it had taken them.
     began: Option<SystemTime>,
     ended: Option<SystemTime>,
-}
-
-/// Operations on rows that settle, of one processor.
-struct RowCount {
-    processor: ProcessorName,
-    counts: SinkMetrics,
-    rows: u64,
 }
 
 /// Where a write came from.
@@ -93,7 +95,7 @@ impl Settler {
     /// Settles a group. Waits as long as a sink or the database is down, unless `stop` says otherwise; never cut off
     /// half-way by its caller.
     pub(super) async fn settle(&self, mut group: Group, stop: &CancellationToken) -> Done {
-        let (mut loads, rows, row_counts) = sort(&mut group.batches);
+        let (mut loads, rows, rows_from) = sort(&mut group.batches);
         let mut backoff = Backoff::new(group.batches.first().map_or(1, |processed| processed.batch.version.0));
         let mut tried_at = Instant::now();
         while let Err(outage) = deliver_all(&mut loads).await {
@@ -121,21 +123,32 @@ impl Settler {
         {
             return Done::Halted(causes);
         }
-        let settlement = self.settlement(&mut group, rows);
+        let mut draft = self.draft(&mut group, rows, rows_from);
         let mut tried = false;
         let began = SystemTime::now();
+        let mut fenced = Vec::new();
         backoff.reset();
         loop {
-            match self.checkpoints.settle(&settlement).await {
+            match self.checkpoints.settle(&draft.settlement).await {
                 Ok(settled) => {
                     fault::point("settle.committed");
                     self.status.goes_on();
                     self.window().add(&settled.rejected);
-                    count_rows(&row_counts, &settled.rejected);
+                    count_rows(&group.batches, &draft.settlement.rows, &settled.rejected);
                     trace_settle(&mut group.batches, began);
-                    let mut failures = settlement.parked;
+                    let mut failures = draft.settlement.parked;
                     failures.extend(settled.rejected.iter().cloned());
-                    return Done::Settled { batches: group.batches, failures, settled };
+                    return Done::Settled { batches: group.batches, failures, settled, fenced };
+                }
+                Err(SettleError::Fenced { partition, epoch })
+                    if draft.settlement.owned.contains(&(partition.clone(), epoch)) =>
+                {
+                    draft.leave_out(&partition, &mut group.batches);
+                    fenced.push((partition, epoch));
+                    if draft.settlement.owned.is_empty() {
+                        let settled = Settled::default();
+                        return Done::Settled { batches: Vec::new(), failures: Vec::new(), settled, fenced };
+                    }
                 }
                 Err(SettleError::Outage(outage)) => {
                     tried = true;
@@ -154,23 +167,25 @@ impl Settler {
         }
     }
 
-    fn settlement(&self, group: &mut Group, rows: Vec<RowWrite>) -> Settlement {
-        let mut parked: Vec<Failure> = Vec::new();
-        let mut resolved = Vec::new();
+    fn draft(&self, group: &mut Group, rows: Vec<RowWrite>, rows_from: Vec<usize>) -> Draft {
+        let mut parked: Vec<(usize, Failure)> = Vec::new();
+        let (mut resolved, mut resolved_from) = (Vec::new(), Vec::new());
         let mut progress = Vec::new();
         let mut changes = Vec::new();
         let mut digests = Vec::new();
-        for processed in &mut group.batches {
+        for (at, processed) in group.batches.iter_mut().enumerate() {
             let done = std::mem::take(&mut processed.resolved);
             let failures = std::mem::take(&mut processed.failures);
             // What an earlier batch of this settle failed at is not parked when this one did it, and parked once when
-            // this one failed at it again.
-            parked.retain(|earlier| {
-                let failed_again = failures.iter().any(|failure| failure.id == earlier.id);
-                !failed_again && !done.iter().any(|done| resolves(done, earlier))
+            // this one failed at it again. Only within a partition, because another one may yet be left out.
+            parked.retain(|(_, earlier)| {
+                let failed_again = || failures.iter().any(|failure| failure.id == earlier.id);
+                earlier.partition != processed.batch.partition
+                    || (!failed_again() && !done.iter().any(|done| resolves(done, earlier)))
             });
+            resolved_from.resize(resolved_from.len() + done.len(), at);
             resolved.extend(done);
-            parked.extend(failures);
+            parked.extend(failures.into_iter().map(|failure| (at, failure)));
             progress.extend(processed.batch.progress.clone());
             if !rows.is_empty() {
                 let partition = &processed.batch.partition;
@@ -183,7 +198,8 @@ impl Settler {
                 }
             }
         }
-        Settlement {
+        let (parked_from, parked) = parked.into_iter().unzip();
+        let settlement = Settlement {
             pillow: self.pillow.clone(),
             owned: std::mem::take(&mut group.owned),
             progress,
@@ -194,7 +210,8 @@ impl Settler {
             most_rejected: self.window().allowance(),
             digests,
             time: self.clock.now(),
-        }
+        };
+        Draft { settlement, parked_from, resolved_from, rows_from }
     }
 
     fn window(&self) -> MutexGuard<'_, FailureWindow> {
@@ -209,6 +226,31 @@ impl Settler {
             () = tokio::time::sleep(backoff.wait()) => true,
         }
     }
+}
+
+impl Draft {
+    /// Leaves out all that belongs to a partition, and its batches.
+    fn leave_out(&mut self, partition: &Partition, batches: &mut Vec<Processed>) {
+        let stays: Vec<bool> = batches.iter().map(|processed| processed.batch.partition != *partition).collect();
+        let Settlement { owned, progress, parked, resolved, rows, changes, .. } = &mut self.settlement;
+        owned.retain(|(known, _)| known != partition);
+        progress.retain(|progress| progress.partition != *partition);
+        changes.retain(|(of, _)| of != partition);
+        keep(parked, &mut self.parked_from, &stays);
+        keep(resolved, &mut self.resolved_from, &stays);
+        keep(rows, &mut self.rows_from, &stays);
+        batches.retain(|processed| processed.batch.partition != *partition);
+    }
+}
+
+/// Keeps what came from a batch that stays; `from` then names the batches by their new places.
+fn keep<T>(items: &mut Vec<T>, from: &mut Vec<usize>, stays: &[bool]) {
+    let mut kept = from.iter().map(|at| stays[*at]);
+    items.retain(|_| kept.next().unwrap_or(false));
+    from.retain(|at| stays[*at]);
+    let places: Vec<usize> =
+        stays.iter().scan(0, |next, stays| Some(std::mem::replace(next, *next + usize::from(*stays)))).collect();
+    from.iter_mut().for_each(|at| *at = places[*at]);
 }
 
 /// Whether the success is one of what failed.
@@ -260,12 +302,11 @@ fn reject(batches: &mut [Processed], loads: Vec<Load>) {
     }
 }
 
-/// Sorts the writes by where they go: to sinks, or as rows into the settle. Generations share their sinks, so what two of
+/// Sorts the writes by where they go: to sinks, or as rows, with the batch of each, into the settle. Generations share their sinks, so what two of
 /// them wrote for one sink goes to it in the order of the lane.
-fn sort(batches: &mut [Processed]) -> (Vec<Load>, Vec<RowWrite>, Vec<RowCount>) {
+fn sort(batches: &mut [Processed]) -> (Vec<Load>, Vec<RowWrite>, Vec<usize>) {
     let mut loads: Vec<Load> = Vec::new();
-    let mut rows = Vec::new();
-    let mut row_counts: Vec<RowCount> = Vec::new();
+    let (mut rows, mut rows_from) = (Vec::new(), Vec::new());
     for (at, processed) in batches.iter_mut().enumerate() {
         for staged in std::mem::take(&mut processed.writes) {
             let stage = &processed.generation.stages[staged.stage];
@@ -276,13 +317,7 @@ fn sort(batches: &mut [Processed]) -> (Vec<Load>, Vec<RowWrite>, Vec<RowCount>) 
             let sink = stage.sink(&staged.write).expect("a declared target has a sink");
             match staged.write {
                 Write::Rows { table, op } if sink.rows_settle() => {
-                    match row_counts.iter_mut().find(|count| count.processor == stage.name) {
-                        Some(known) => known.rows += 1,
-                        None => {
-                            let (processor, counts) = (stage.name.clone(), counts.clone());
-                            row_counts.push(RowCount { processor, counts, rows: 1 });
-                        }
-                    }
+                    rows_from.push(at);
                     rows.push(RowWrite {
                         processor: stage.name.clone(),
                         document: change.key.clone(),
@@ -311,15 +346,24 @@ fn sort(batches: &mut [Processed]) -> (Vec<Load>, Vec<RowWrite>, Vec<RowCount>) 
             }
         }
     }
-    (loads, rows, row_counts)
+    (loads, rows, rows_from)
 }
 
 /// Counts rows that settled. A rejection names its processor.
-fn count_rows(counts: &[RowCount], rejected: &[Failure]) {
-    for RowCount { processor, counts, rows } in counts {
+fn count_rows(batches: &[Processed], rows: &[RowWrite], rejected: &[Failure]) {
+    let mut counted: Vec<(&ProcessorName, u64)> = Vec::new();
+    for row in rows {
+        match counted.iter_mut().find(|(processor, _)| *processor == &row.processor) {
+            Some((_, rows)) => *rows += 1,
+            None => counted.push((&row.processor, 1)),
+        }
+    }
+    for (processor, rows) in counted {
+        let mut stages = batches.iter().flat_map(|processed| &processed.generation.stages);
+        let Some(stage) = stages.find(|stage| stage.name == *processor) else { continue };
         let refused = rejected.iter().filter(|failure| failure.id.processor.as_ref() == Some(processor)).count() as u64;
-        counts.taken.inc_by(rows.saturating_sub(refused));
-        counts.rejected.inc_by(refused);
+        stage.counts.tables.taken.inc_by(rows.saturating_sub(refused));
+        stage.counts.tables.rejected.inc_by(refused);
     }
 }
 
@@ -345,5 +389,21 @@ fn trace_settle(batches: &mut [Processed], began: SystemTime) {
     let count = i64::try_from(batches.len()).unwrap_or(i64::MAX);
     for trace in batches.iter_mut().filter_map(|processed| processed.trace.as_mut()) {
         trace.note("settle", began, vec![KeyValue::new("batches", count)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_from_a_batch_that_is_left_out_goes_and_the_rest_keeps_its_order() {
+        let mut items = vec!["a0", "b1", "c0", "d2", "e3", "f2"];
+        let mut from = vec![0, 1, 0, 2, 3, 2];
+        keep(&mut items, &mut from, &[true, false, true, false]);
+        assert_eq!((items.as_slice(), from.as_slice()), (&["a0", "c0", "d2", "f2"][..], &[0, 0, 1, 1][..]));
+        // Once more, for another partition: the batches are counted anew.
+        keep(&mut items, &mut from, &[false, true]);
+        assert_eq!((items, from), (vec!["d2", "f2"], vec![0, 0]));
     }
 }

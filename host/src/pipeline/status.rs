@@ -326,6 +326,24 @@ impl Status {
         }
     }
 
+    /// Notes that a partition is read here, so that other hosts see it.
+    pub(super) fn own(&self, partition: &Partition) {
+        self.lane(partition, |_| {});
+    }
+
+    /// Notes that a partition is not read here any more.
+    pub(super) fn disown(&self, partition: &Partition) {
+        self.lock().lanes.remove(&partition.to_string());
+        self.metrics.forget_lane(&self.pillow, partition);
+    }
+
+    /// Notes that a run begins, which has no partition yet.
+    pub(super) fn begin(&self) {
+        self.set(State::Starting);
+        self.set_caught_up(false);
+        self.lock().lanes.clear();
+    }
+
     pub(super) fn set_settled(&self, partition: &Partition, position: &Position) {
         self.lane(partition, |lane| lane.settled = Some(position.to_string()));
     }

@@ -8,6 +8,7 @@
 
 mod decide;
 pub mod elasticsearch;
+pub mod kafka;
 pub mod memory;
 pub mod redis;
 pub mod search;

@@ -288,6 +288,7 @@ mod tests {
 
         async fn entries(&self) -> Vec<Entry> {
             match self.feed().await.next(LIMITS).await.unwrap() {
+                Event::Assigned(_) | Event::Revoked(_) | Event::Lost(_) => panic!("a change log has fixed partitions"),
                 Event::Read(read) => read.entries,
                 Event::AtEnd => Vec::new(),
             }

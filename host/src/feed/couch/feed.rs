@@ -87,6 +87,9 @@ impl CouchFeed {
                 Ok((page.next, true))
             }
             (None, Start::Earliest) => Ok((Position::number(0), false)),
+            (None, Start::At(_)) => {
+                Err(Error::Refused("CouchDB knows no times: begin at `earliest` or `latest`".to_owned()))
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! A client of the cluster: what it logs, when it lost its brokers, and how blocking questions are asked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,12 +9,14 @@ use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
+use rdkafka::types::RDKafkaRespErr;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
 use super::describe::{Described, describe};
-use crate::feed::Error;
+use crate::feed::{Error, Start};
 use crate::model::{Outage, Partition};
 
 /// How long one question to the cluster may take.
@@ -35,6 +37,23 @@ pub(super) struct Watch {
     lost: AtomicBool,
     /// librdkafka's last complaint: the reason when a question times out.
     last_error: Mutex<Option<String>>,
+    /// What the group wants. librdkafka waits until it is answered by [`assign`] or [`unassign`].
+    rebalances: Mutex<VecDeque<Rebalance>>,
+    /// Nobody is there any more to answer the group.
+    closing: AtomicBool,
+    /// Notified when there is something to look at: messages, or what the group wants.
+    wake: Arc<Notify>,
+}
+
+/// What a group wants of its member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Rebalance {
+    /// To read these as well.
+    Assign(Vec<Partition>),
+    /// To give these back.
+    Revoke(Vec<Partition>),
+    /// These went already: the group took this member for dead.
+    Lost(Vec<Partition>),
 }
 
 /// The oldest offset of a partition and the end of what may be read.
@@ -44,11 +63,35 @@ pub(super) struct Bounds {
     pub(super) low: u64,
     /// After the last message that is committed.
     pub(super) high: u64,
+    /// Where a pillow without a checkpoint begins.
+    pub(super) begin: u64,
 }
 
 impl Watch {
     pub(super) fn new(brokers: &str) -> Self {
-        Self { brokers: brokers.to_owned(), lost: AtomicBool::new(false), last_error: Mutex::new(None) }
+        Self {
+            brokers: brokers.to_owned(),
+            lost: AtomicBool::new(false),
+            last_error: Mutex::new(None),
+            rebalances: Mutex::default(),
+            closing: AtomicBool::new(false),
+            wake: Arc::default(),
+        }
+    }
+
+    /// Notified when there is something to look at.
+    pub(super) fn wake(&self) -> &Arc<Notify> {
+        &self.wake
+    }
+
+    /// What the group wants next.
+    pub(super) fn next_rebalance(&self) -> Option<Rebalance> {
+        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// Has the group be answered at once from now on, because the client is about to be dropped.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
     }
 
     /// Something came from a broker.
@@ -89,7 +132,48 @@ impl ClientContext for Watch {
     }
 }
 
-impl ConsumerContext for Watch {}
+impl ConsumerContext for Watch {
+    fn rebalance(&self, client: &Client, wanted: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let assigns = wanted == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::SeqCst) {
+            // librdkafka does not end before it has its answer. What it would not take, it does not wait for.
+            let answer = if assigns { assign(client, &[]) } else { client.incremental_unassign(list) };
+            answer.unwrap_or_else(|error| debug!(target: "librdkafka", %error, "while closing"));
+            return;
+        }
+        let elements = list.elements();
+        let partition = |element: &TopicPartitionListElem<'_>| {
+            Some(Partition::new(element.topic(), u32::try_from(element.partition()).ok()?))
+        };
+        let partitions = elements.iter().filter_map(partition).collect();
+        let rebalance = match (assigns, client.assignment_lost()) {
+            (true, _) => Rebalance::Assign(partitions),
+            (false, true) => Rebalance::Lost(partitions),
+            (false, false) => Rebalance::Revoke(partitions),
+        };
+        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).push_back(rebalance);
+        self.wake.notify_one();
+    }
+}
+
+/// Has librdkafka read these, each from its offset, beside what it reads.
+pub(super) fn assign(client: &Client, from: &[(Partition, u64)]) -> KafkaResult<()> {
+    let mut list = TopicPartitionList::with_capacity(from.len());
+    for (partition, offset) in from {
+        let offset = Offset::Offset(i64::try_from(*offset).unwrap_or(i64::MAX));
+        list.add_partition_offset(&partition.topic, number_of(partition), offset)?;
+    }
+    client.incremental_assign(&list)
+}
+
+/// Has librdkafka read these no more.
+pub(super) fn unassign(client: &Client, partitions: &[Partition]) -> KafkaResult<()> {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        list.add_partition(&partition.topic, number_of(partition));
+    }
+    client.incremental_unassign(&list)
+}
 
 /// Serves what librdkafka has for us beside messages; does not wait.
 ///
@@ -136,11 +220,25 @@ pub(super) async fn ask_names(client: &Arc<Client>) -> Result<Vec<String>, Error
 ///
 /// # Errors
 /// An outage when nobody answers, or not for all of them. Cancel-safe.
-pub(super) async fn ask_bounds(client: &Arc<Client>, partitions: Vec<Partition>) -> Result<Vec<Bounds>, Error> {
+pub(super) async fn ask_bounds(
+    client: &Arc<Client>,
+    partitions: Vec<Partition>,
+    start: Start,
+) -> Result<Vec<Bounds>, Error> {
     let bounds = move |client: &Client| {
         let low = offsets(client, &partitions, Offset::Beginning)?;
         let high = offsets(client, &partitions, Offset::End)?;
-        Ok(low.into_iter().zip(high).map(|(low, high)| Bounds { low, high }).collect())
+        let begin = match start {
+            Start::Earliest => low.clone(),
+            Start::Latest => high.clone(),
+            Start::At(time) => {
+                let times = offsets(client, &partitions, Offset::Offset(time.as_millisecond()))?;
+                // The broker says `end` of a time after the last message.
+                times.into_iter().zip(&high).map(|(begin, high)| begin.min(*high)).collect()
+            }
+        };
+        let bounds = low.into_iter().zip(high).zip(begin);
+        Ok(bounds.map(|((low, high), begin)| Bounds { low, high, begin }).collect())
     };
     ask(client, "ask for offsets", bounds).await
 }
@@ -197,7 +295,7 @@ fn is_passing(error: RDKafkaErrorCode) -> bool {
     )
 }
 
-/// Asks for one end of every partition, with one request per broker. Under `read_committed` the end is that of what
+/// Asks for one end of every partition, or for the first offset at a time, with one request per broker. Under `read_committed` the end is that of what
 /// is committed, which is where reading ends.
 fn offsets(client: &Client, partitions: &[Partition], which: Offset) -> Result<Vec<u64>, RDKafkaErrorCode> {
     if partitions.is_empty() {
@@ -220,6 +318,7 @@ fn try_offsets(client: &Client, partitions: &[Partition], which: Offset) -> Kafk
             .ok_or(KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownPartition))?;
         element.error()?;
         match element.offset() {
+            Offset::End if matches!(which, Offset::Offset(_)) => Ok(u64::MAX),
             Offset::Offset(offset) => {
                 u64::try_from(offset).map_err(|_negative| KafkaError::OffsetFetch(RDKafkaErrorCode::OffsetNotAvailable))
             }

@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::KafkaSource;
-use super::client::{Client, ask_bounds, ask_ends, ask_names, ask_topics, number_of, serve};
-use super::describe::Described;
+use super::assignment::{Assigned, Assignment};
+use super::client::{Bounds, Client, ask_bounds, ask_ends, number_of, serve};
 use super::lane::{Lane, Origin, Step};
 use super::place::{other_topic, place};
-use super::queue::PartitionQueue;
+use super::queue::{PartitionQueue, Taking};
 use super::settings::Purpose;
+use super::topics::{Found, Wanted, describe, refuse};
 use crate::feed::{End, Error, Event, Feed, From, Limits, Start};
-use crate::model::{Outage, Partition, Position};
+use crate::model::{Outage, Partition, Position, chain};
 
 /// How often librdkafka's news beside messages are looked at while none come: brokers lost, log lines.
 const SERVE_INTERVAL: Duration = Duration::from_secs(1);
@@ -27,17 +27,21 @@ const SERVE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a cluster that did not answer is left alone before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Names listed beside a topic that does not exist.
-const MOST_NAMES: usize = 20;
+/// What the cluster said of partitions that are to be read: what topics there are, and the bounds of each.
+type Answer = (Vec<From>, Result<(Found, Vec<Bounds>), Error>);
 
 /// A feed over topics of one cluster.
 pub(super) struct KafkaFeed {
     lanes: Vec<Lane>,
     client: Arc<Client>,
-    topics: Vec<(Arc<str>, Described)>,
+    wanted: Wanted,
+    found: Found,
     start: Start,
-    /// Notified by every lane's queue.
-    wake: Arc<Notify>,
+    assigned: Assigned,
+    /// Partitions that are to be read as soon as the cluster says where they begin and end.
+    starting: Vec<From>,
+    /// Asks it for some of them. Beside `next`, which is given up and called again all the time.
+    asking: JoinSet<Answer>,
     /// The lane to look at first, so that a busy one does not starve the others.
     turn: usize,
     /// Whether the end was said and nothing came since.
@@ -54,28 +58,41 @@ impl KafkaFeed {
     /// # Errors
     /// A topic that is not there, a wrong option, or an outage when the cluster does not answer.
     pub(super) async fn open(source: &KafkaSource, topics: &[Arc<str>], start: Start) -> Result<Self, Error> {
-        let mut names = topics.to_vec();
-        names.sort();
-        names.dedup();
-        if names.is_empty() {
-            return Err(Error::Refused("a kafka feed needs at least one topic".to_owned()));
-        }
+        let wanted = Wanted::new(topics)?;
         let asking = source.connect(Purpose::Asking).await?;
-        let topics = known_topics(&asking, names).await?;
-        let partitions = topics.iter().map(|(_, described)| described.partitions as usize).sum();
+        let found = wanted.find(&asking).await?;
         // The bounds of the queues depend on the number of partitions, and are fixed when a client is made.
-        let client = source.connect(Purpose::Reading(partitions)).await?;
-        Ok(Self {
+        let partitions = found.partitions().count();
+        let purpose = match &source.assignment {
+            Assignment::Static(_) => Purpose::Reading(partitions),
+            Assignment::Group(group) => Purpose::Member(partitions, group),
+        };
+        let client = source.connect(purpose).await?;
+        let assigned = Assigned::new(source.assignment.clone());
+        let mut feed = Self {
             lanes: Vec::new(),
             client,
-            topics,
+            wanted,
+            found: Found::default(),
             start,
-            wake: Arc::new(Notify::new()),
+            assigned,
+            starting: Vec::new(),
+            asking: JoinSet::new(),
             turn: 0,
             said_end: false,
             stuck: None,
             verdict: None,
-        })
+        };
+        feed.know(found);
+        Ok(feed)
+    }
+
+    /// Takes note of what topics there are; one that is missing is said once.
+    fn know(&mut self, found: Found) {
+        if found.missing != self.found.missing && !found.missing.is_empty() {
+            tracing::warn!(topics = found.missing.join(", "), "topics do not exist yet; the others are read");
+        }
+        self.found = found;
     }
 
     /// What there is now, beginning with the lane whose turn it is.
@@ -96,11 +113,95 @@ impl KafkaFeed {
                 }
             }
         }
-        if !self.said_end && self.lanes.iter().all(Lane::is_at_end) {
+        if !self.said_end
+            && self.assigned.is_steady()
+            && self.starting.is_empty()
+            && self.lanes.iter().all(Lane::is_at_end)
+        {
             self.said_end = true;
             return Some(Event::AtEnd);
         }
         None
+    }
+
+    /// Looks at everything beside messages: what the group wants, and what is to begin. Does not wait.
+    fn look(&mut self) -> Result<Option<Event>, Error> {
+        serve(&self.client).map_err(Error::Outage)?;
+        while let Some(rebalance) = self.client.context().next_rebalance() {
+            self.assigned.rebalance(&self.client, rebalance).map_err(|error| not_assigned(&error))?;
+        }
+        if let Some(verdict) = self.verdict.take() {
+            return Err(verdict);
+        }
+        if let Some(event) = self.assigned.news() {
+            if let Event::Revoked(partitions) | Event::Lost(partitions) = &event {
+                self.leave_out(partitions);
+            }
+            return Ok(Some(event));
+        }
+        if let Some(answer) = self.asking.try_join_next() {
+            let (from, answer) = answer.map_err(|error| Error::Outage(Outage::new("asking kafka failed", error)))?;
+            match answer {
+                Ok((found, bounds)) => self.start_lanes(from, found, bounds)?,
+                // The cluster does not answer; it is asked again.
+                Err(Error::Outage(outage)) => {
+                    tracing::debug!(error = %chain(&outage), "partitions are not begun yet");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if self.asking.is_empty() && !self.starting.is_empty() {
+            let (wanted, client, start) = (self.wanted.clone(), Arc::clone(&self.client), self.start);
+            let (from, found) = (self.starting.clone(), self.found.clone());
+            self.asking.spawn(async move {
+                let answer = ask(&wanted, &client, &from, found, start).await;
+                if answer.is_err() {
+                    sleep(ASK_AGAIN).await;
+                }
+                client.context().wake().notify_one();
+                (from, answer)
+            });
+        }
+        Ok(None)
+    }
+
+    /// Begins to read what was asked for and is still to be read.
+    fn start_lanes(&mut self, from: Vec<From>, found: Found, bounds: Vec<Bounds>) -> Result<(), Error> {
+        self.know(found);
+        let mut offsets = Vec::with_capacity(bounds.len());
+        let mut lanes = Vec::with_capacity(bounds.len());
+        for (from, bounds) in from.into_iter().zip(bounds) {
+            let Some(at) = self.starting.iter().position(|starting| *starting == from) else { continue };
+            let From { partition, checkpoint } = self.starting.remove(at);
+            let Some(described) = self.found.topics.get(&partition.topic) else {
+                return Err(Error::Refused(format!("topic {} is not one of this feed", partition.topic)));
+            };
+            let next = place(&partition, &described.id, bounds, checkpoint.as_ref())?;
+            let taking = if self.assigned.is_group() { Taking::Single } else { Taking::Batch };
+            let Some(queue) = PartitionQueue::open(&self.client, &partition.topic, number_of(&partition), taking)
+            else {
+                return Err(Error::Refused(format!("{partition} is no partition that kafka can have")));
+            };
+            offsets.push((partition.clone(), next));
+            let origin = match (checkpoint, self.start) {
+                (None, Start::Latest | Start::At(_)) => Origin::ChosenNow,
+                _ => Origin::Fixed,
+            };
+            lanes.push(Lane::new(partition, Arc::clone(&described.id), queue, next, origin));
+        }
+        if lanes.is_empty() {
+            return Ok(());
+        }
+        self.assigned.started(&self.client, &offsets).map_err(|error| not_assigned(&error))?;
+        self.lanes.extend(lanes);
+        self.said_end = false;
+        Ok(())
+    }
+
+    fn leave_out(&mut self, partitions: &[Partition]) {
+        self.lanes.retain(|lane| !partitions.contains(lane.partition()));
+        self.starting.retain(|from| !partitions.contains(&from.partition));
+        self.said_end = false;
     }
 
     /// Finds out why reading stopped; waits for a cluster that does not answer. Cancel-safe: nothing is changed.
@@ -117,77 +218,55 @@ impl KafkaFeed {
 
     /// Whether every lane could be started where it stands.
     async fn check_places(&mut self) -> Result<(), Error> {
-        let names = self.topics.iter().map(|(name, _)| Arc::clone(name)).collect();
-        let topics = known_topics(&self.client, names).await?;
+        let mut names: Vec<Arc<str>> = self.lanes.iter().map(|lane| Arc::clone(&lane.partition().topic)).collect();
+        names.sort();
+        names.dedup();
+        let found = describe(&self.client, names).await?;
+        if !found.missing.is_empty() {
+            return Err(refuse(&self.client, &found.missing).await);
+        }
         let partitions = self.lanes.iter().map(|lane| lane.partition().clone()).collect();
-        let bounds = ask_bounds(&self.client, partitions).await?;
+        let bounds = ask_bounds(&self.client, partitions, Start::Earliest).await?;
         for (lane, bounds) in self.lanes.iter().zip(bounds) {
-            let Some(described) = find(&topics, &lane.partition().topic) else { continue };
+            let Some(described) = found.topics.get(&lane.partition().topic) else { continue };
             let at = lane.checkpoint();
-            place(lane.partition(), &described.id, bounds, Some(&at), self.start)?;
+            place(lane.partition(), &described.id, bounds, Some(&at))?;
         }
         Ok(())
     }
 
-    /// What changed about the topics since they were opened, as far as it ends reading.
-    fn compare(&self, topics: &[(Arc<str>, Described)]) -> Option<Error> {
-        for ((name, known), (_, now)) in self.topics.iter().zip(topics) {
-            if known.id != now.id {
-                return Some(other_topic(&Partition::new(name, 0), &known.id, &now.id, 0));
-            }
-            if known.partitions < now.partitions {
-                let what = format!("topic {name} grew from {} to {} partitions", known.partitions, now.partitions);
-                return Some(Error::Outage(Outage { operation: what, source: None }));
-            }
-        }
-        None
+    /// A topic that is being read and is another one now.
+    fn made_again(&self, found: &Found) -> Option<Error> {
+        self.lanes.iter().find_map(|lane| {
+            let partition = lane.partition();
+            let known = lane.checkpoint().incarnation;
+            let now = &found.topics.get(&partition.topic)?.id;
+            (known != *now).then(|| other_topic(partition, &known, now, 0))
+        })
     }
 }
 
 #[async_trait]
 impl Feed for KafkaFeed {
     async fn partitions(&mut self) -> Result<Vec<Partition>, Error> {
-        let of = |(name, described): &(Arc<str>, Described)| {
-            let topic = Arc::clone(name);
-            (0..described.partitions).map(move |number| Partition { topic: Arc::clone(&topic), number })
-        };
-        Ok(self.topics.iter().flat_map(of).collect())
+        Ok(self.assigned.begin(self.found.partitions()))
     }
 
     async fn start(&mut self, from: Vec<From>) -> Result<(), Error> {
-        let bounds = ask_bounds(&self.client, from.iter().map(|from| from.partition.clone()).collect()).await?;
-        let mut assignment = TopicPartitionList::with_capacity(from.len());
-        let mut lanes = Vec::with_capacity(from.len());
-        for (From { partition, checkpoint }, bounds) in from.into_iter().zip(bounds) {
-            let Some(described) = find(&self.topics, &partition.topic) else {
-                return Err(Error::Refused(format!("topic {} is not one of this feed", partition.topic)));
-            };
-            let next = place(&partition, &described.id, bounds, checkpoint.as_ref(), self.start)?;
-            let number = number_of(&partition);
-            let Some(queue) = PartitionQueue::open(&self.client, &partition.topic, number, Arc::clone(&self.wake))
-            else {
-                return Err(Error::Refused(format!("{partition} is no partition that kafka can have")));
-            };
-            let offset = Offset::Offset(i64::try_from(next).unwrap_or(i64::MAX));
-            let assigned = assignment.add_partition_offset(&partition.topic, number, offset);
-            assigned.map_err(|error| Error::Refused(format!("{partition} at {next}: {error}")))?;
-            let origin = match (checkpoint, self.start) {
-                (None, Start::Latest) => Origin::ChosenNow,
-                _ => Origin::Fixed,
-            };
-            lanes.push(Lane::new(partition, Arc::clone(&described.id), queue, next, origin));
+        if self.assigned.is_group() {
+            let subscription = self.wanted.subscription();
+            let subscription: Vec<&str> = subscription.iter().map(String::as_str).collect();
+            return self.client.subscribe(&subscription).map_err(|error| not_assigned(&error));
         }
-        let assigned = self.client.assign(&assignment);
-        assigned.map_err(|error| Error::Outage(Outage::new("could not assign partitions", error)))?;
-        self.lanes = lanes;
-        Ok(())
+        let (found, bounds) = ask(&self.wanted, &self.client, &from, self.found.clone(), self.start).await?;
+        self.starting.clone_from(&from);
+        self.start_lanes(from, found, bounds)
     }
 
     async fn next(&mut self, limits: Limits) -> Result<Event, Error> {
         loop {
-            serve(&self.client).map_err(Error::Outage)?;
-            if let Some(verdict) = self.verdict.take() {
-                return Err(verdict);
+            if let Some(event) = self.look()? {
+                return Ok(event);
             }
             if let Some(stuck) = self.stuck {
                 return Err(self.cause(stuck).await);
@@ -197,18 +276,46 @@ impl Feed for KafkaFeed {
             }
             if self.stuck.is_none() {
                 // Elapsed or woken, there is something to look at. A wake between `scan` and here is kept by `wake`.
-                timeout(SERVE_INTERVAL, self.wake.notified()).await.ok();
+                timeout(SERVE_INTERVAL, self.client.context().wake().notified()).await.ok();
             }
         }
     }
 
+    async fn attend(&mut self) -> Result<Event, Error> {
+        loop {
+            if let Some(event) = self.look()? {
+                return Ok(event);
+            }
+            // Messages wake as well, and stay where they are.
+            timeout(SERVE_INTERVAL, self.client.context().wake().notified()).await.ok();
+        }
+    }
+
+    fn add(&mut self, from: Vec<From>) -> Result<(), Error> {
+        // What was taken away meanwhile is known to whoever will be told of it.
+        self.starting.extend(from.into_iter().filter(|from| self.assigned.is_held(&from.partition)));
+        self.client.context().wake().notify_one();
+        Ok(())
+    }
+
+    fn release(&mut self, partitions: &[Partition]) {
+        self.leave_out(partitions);
+        if let Err(error) = self.assigned.released(&self.client, partitions) {
+            self.verdict = Some(not_assigned(&error));
+        }
+    }
+
     async fn ends(&mut self, at: &[(Partition, Position)]) -> Result<Vec<End>, Error> {
-        let names = self.topics.iter().map(|(name, _)| Arc::clone(name)).collect();
-        let topics = known_topics(&self.client, names).await?;
+        let found = self.wanted.find(&self.client).await?;
         // librdkafka goes on with a new topic of the same name where it stood in the old one. It is found here.
-        self.verdict = self.compare(&topics);
-        if let Some(verdict @ Error::Incarnation { .. }) = self.compare(&topics) {
+        if let Some(verdict) = self.made_again(&found) {
+            self.verdict = self.made_again(&found);
             return Err(verdict);
+        }
+        self.assigned.deal(found.partitions());
+        self.know(found);
+        if !self.assigned.is_steady() {
+            self.client.context().wake().notify_one();
         }
         let ends = ask_ends(&self.client, at.iter().map(|(partition, _)| partition.clone()).collect()).await?;
         let end = |((partition, position), end): (&(Partition, Position), u64)| End {
@@ -222,6 +329,10 @@ impl Feed for KafkaFeed {
 
 impl Drop for KafkaFeed {
     fn drop(&mut self) {
+        self.client.context().close();
+        if let Err(error) = self.assigned.close(&self.client) {
+            tracing::debug!(%error, "leaving the group");
+        }
         let lanes = std::mem::take(&mut self.lanes);
         let client = Arc::clone(&self.client);
         // Closing a client waits up to 100 ms for its threads. The runtime waits for that when it ends.
@@ -231,65 +342,23 @@ impl Drop for KafkaFeed {
     }
 }
 
-/// The topics with these names, in their order.
-///
-/// # Errors
-/// One that is not there or may not be read; an outage when the cluster cannot say.
-async fn known_topics(client: &Arc<Client>, names: Vec<Arc<str>>) -> Result<Vec<(Arc<str>, Described)>, Error> {
-    let answers = ask_topics(client, names.clone()).await?;
-    let mut topics = Vec::with_capacity(names.len());
-    let mut missing = Vec::new();
-    for (name, answer) in names.into_iter().zip(answers) {
-        match answer {
-            Ok(described) => topics.push((name, described)),
-            Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => missing.push(name),
-            Err(RDKafkaErrorCode::TopicAuthorizationFailed) => {
-                return Err(Error::Refused(format!("kafka does not let us read topic {name}")));
-            }
-            Err(error @ RDKafkaErrorCode::InvalidTopic) => {
-                return Err(Error::Refused(format!("{name:?} is no name of a topic: {error}")));
-            }
-            Err(error) => return Err(Error::Outage(Outage::new(format!("could not ask for topic {name}"), error))),
-        }
-    }
-    if missing.is_empty() {
-        return Ok(topics);
-    }
-    Err(Error::Refused(unknown_topics(&missing, &ask_names(client).await?)))
-}
-
-fn unknown_topics(missing: &[Arc<str>], there: &[String]) -> String {
-    let subject = match missing {
-        [one] => format!("topic {one} does not exist"),
-        several => format!("topics {} do not exist", several.join(", ")),
+/// Asks for all that has to be known before partitions can be read.
+async fn ask(
+    wanted: &Wanted,
+    client: &Arc<Client>,
+    from: &[From],
+    found: Found,
+    start: Start,
+) -> Result<(Found, Vec<Bounds>), Error> {
+    let found = match from.iter().all(|from| found.topics.contains_key(&from.partition.topic)) {
+        true => found,
+        // The group noticed a topic before we did.
+        false => wanted.find(client).await?,
     };
-    if there.is_empty() {
-        return format!("{subject}; the cluster has no topics that we may see");
-    }
-    let shown = there[..there.len().min(MOST_NAMES)].join(", ");
-    match there.len().saturating_sub(MOST_NAMES) {
-        0 => format!("{subject}; there are: {shown}"),
-        more => format!("{subject}; there are: {shown}, and {more} more"),
-    }
+    let bounds = ask_bounds(client, from.iter().map(|from| from.partition.clone()).collect(), start).await?;
+    Ok((found, bounds))
 }
 
-fn find<'a>(topics: &'a [(Arc<str>, Described)], topic: &Arc<str>) -> Option<&'a Described> {
-    topics.iter().find(|(name, _)| name == topic).map(|(_, described)| described)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(missing: &[&str], there: &[&str], expected: &str) {
-        let missing: Vec<Arc<str>> = missing.iter().map(|name| Arc::from(*name)).collect();
-        let there: Vec<String> = there.iter().map(|name| (*name).to_owned()).collect();
-        assert_eq!(unknown_topics(&missing, &there), expected);
-    }
-
-    #[test]
-    fn an_unknown_topic_is_told_with_those_that_there_are() {
-        check(&["forms"], &["case", "form"], "topic forms does not exist; there are: case, form");
-        check(&["a", "b"], &[], "topics a, b do not exist; the cluster has no topics that we may see");
-    }
+fn not_assigned(error: &KafkaError) -> Error {
+    Error::Outage(Outage::new("could not assign partitions", error.to_string()))
 }

@@ -1,17 +1,20 @@
-//! Apache Kafka: the topics of a manifest, every partition assigned statically, read from our checkpoints.
+//! Apache Kafka: the topics of a manifest, shared by hosts in fixed shares or by a group, read from our checkpoints.
 //!
 //! Promise: per partition all committed messages in order, none twice and none left out without a word. Positions are
 //! offsets of the next message; control records, aborted transactions and compacted tails move them too. A topic that
 //! was made again is told by its id. A cluster that is away is waited for, and its coming back goes on where reading
 //! was; the state is logged when it changes.
 //!
-//! Deliberately absent: consumer groups and commits. librdkafka wants the name of a group (`pillowtop`, which the
-//! option `group.id` changes), but the group is never joined. Partitions that are added to a topic are found by
-//! [`Feed::ends`]; the feed then asks to be opened again.
+//! Topics and partitions that appear later are read too: where shares are fixed they are found by [`Feed::ends`] and
+//! all is dealt out anew; a group notices them itself.
+//!
+//! Deliberately absent: commits. A group says who reads a partition, never from where. librdkafka wants the name of a
+//! group in any case (`pillowtop`, which the option `group.id` changes); where shares are fixed it is never joined.
 //!
 //! There is no thread of ours. librdkafka's threads fetch ahead into one bounded queue per partition, and `next` takes
 //! from them without waiting; a thread in between would only copy, and cost every idle pillow its stack.
 
+mod assignment;
 mod client;
 mod decode;
 mod describe;
@@ -20,17 +23,20 @@ mod lane;
 mod place;
 mod queue;
 mod settings;
+mod topics;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use rdkafka::consumer::Consumer as _;
 
+pub use self::assignment::Assignment;
 use self::client::{Client, Watch};
 use self::feed::KafkaFeed;
 use self::settings::{Purpose, config, refused};
-use super::{Error, Feed, Source, Start};
+use super::{Error, Feed, Share, Source, Start};
 use crate::model::Outage;
 
 /// A Kafka cluster.
@@ -40,6 +46,8 @@ pub struct KafkaSource {
     pub brokers: String,
     /// Settings of librdkafka, passed on as they are.
     pub options: BTreeMap<String, String>,
+    /// How hosts share the partitions.
+    pub assignment: Assignment,
 }
 
 impl fmt::Debug for KafkaSource {
@@ -58,11 +66,22 @@ impl Source for KafkaSource {
 }
 
 impl KafkaSource {
+    /// A cluster of which this host reads everything.
+    pub fn new(brokers: impl Into<String>, options: BTreeMap<String, String>) -> Self {
+        Self { brokers: brokers.into(), options, assignment: Assignment::Static(Share::WHOLE) }
+    }
+
     /// A new client; off the async threads, because certificates are read and threads started.
-    async fn connect(&self, purpose: Purpose) -> Result<Arc<Client>, Error> {
+    async fn connect(&self, purpose: Purpose<'_>) -> Result<Arc<Client>, Error> {
         let config = config(&self.brokers, &self.options, purpose)?;
         let watch = Watch::new(&self.brokers);
-        let created = tokio::task::spawn_blocking(move || config.create_with_context::<_, Client>(watch)).await;
+        let create = move || {
+            let mut client = config.create_with_context::<_, Client>(watch)?;
+            let wake = Arc::clone(client.context().wake());
+            client.set_nonempty_callback(move || wake.notify_one());
+            Ok(client)
+        };
+        let created = tokio::task::spawn_blocking(create).await;
         match created {
             Ok(Ok(client)) => Ok(Arc::new(client)),
             Ok(Err(error)) => Err(refused(&error)),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::client::Bounds;
-use crate::feed::{Error, Start};
+use crate::feed::Error;
 use crate::model::{Checkpoint, Partition, Position};
 
 /// The offset to begin with.
@@ -16,14 +16,8 @@ pub(super) fn place(
     topic_id: &Arc<str>,
     bounds: Bounds,
     checkpoint: Option<&Checkpoint>,
-    start: Start,
 ) -> Result<u64, Error> {
-    let Some(checkpoint) = checkpoint else {
-        return Ok(match start {
-            Start::Earliest => bounds.low,
-            Start::Latest => bounds.high,
-        });
-    };
+    let Some(checkpoint) = checkpoint else { return Ok(bounds.begin) };
     let needed = checkpoint.position.as_number();
     if checkpoint.incarnation != *topic_id {
         return Err(other_topic(partition, &checkpoint.incarnation, topic_id, bounds.low));
@@ -60,33 +54,32 @@ pub(super) fn other_topic(partition: &Partition, known: &str, now: &str, low: u6
 mod tests {
     use super::*;
 
-    fn check(checkpoint: Option<(&str, u64)>, start: Start, expected: Result<u64, &str>) {
+    fn check(checkpoint: Option<(&str, u64)>, expected: Result<u64, &str>) {
         let checkpoint = checkpoint.map(|(incarnation, position)| Checkpoint {
             incarnation: incarnation.into(),
             position: Position::number(position),
         });
-        let bounds = Bounds { low: 5, high: 9 };
-        let found = place(&Partition::new("form", 2), &Arc::from("id-a"), bounds, checkpoint.as_ref(), start);
+        let bounds = Bounds { low: 5, high: 9, begin: 6 };
+        let found = place(&Partition::new("form", 2), &Arc::from("id-a"), bounds, checkpoint.as_ref());
         assert_eq!(found.map_err(|error| error.to_string()), expected.map_err(str::to_owned));
     }
 
     #[test]
     fn a_new_pillow_begins_where_its_manifest_says() {
-        check(None, Start::Earliest, Ok(5));
-        check(None, Start::Latest, Ok(9));
+        check(None, Ok(6));
     }
 
     #[test]
     fn a_checkpoint_is_gone_on_with_from_the_first_available_offset_to_the_end() {
         for position in [5, 7, 9] {
-            check(Some(("id-a", position)), Start::Latest, Ok(position));
+            check(Some(("id-a", position)), Ok(position));
         }
     }
 
     #[test]
     fn messages_that_are_gone_are_said_with_both_offsets() {
         let expected = "First available topic offset for form:2 is 5 but needed 4.";
-        check(Some(("id-a", 4)), Start::Earliest, Err(expected));
+        check(Some(("id-a", 4)), Err(expected));
     }
 
     #[test]
@@ -94,7 +87,7 @@ mod tests {
         let expected = "form:2: the checkpoint is at 10, but the partition ends at 9: the cluster lost messages, or the \
                         checkpoint is of another cluster; to go on at the end: pillowtop checkpoint set PILLOW form:2 9 \
                         --why REASON";
-        check(Some(("id-a", 10)), Start::Earliest, Err(expected));
+        check(Some(("id-a", 10)), Err(expected));
     }
 
     #[test]
@@ -102,6 +95,6 @@ mod tests {
         let expected = "form:2: the checkpoint belongs to topic id id-z, but the topic was made again and has id id-a \
                         now; to read the new one from its first message: pillowtop checkpoint set PILLOW form:2 5 \
                         --incarnation id-a --why REASON";
-        check(Some(("id-z", 7)), Start::Earliest, Err(expected));
+        check(Some(("id-z", 7)), Err(expected));
     }
 }

@@ -26,10 +26,22 @@ pub(super) struct PartitionQueue {
     /// Taken and not yet looked at. Each is owned, and given back in `drop` or `pop`.
     taken: VecDeque<NonNull<native::rd_kafka_message_t>>,
     queue: NonNull<native::rd_kafka_queue_t>,
+    taking: Taking,
     /// Notified by librdkafka's thread; the pointer that it holds is into this.
     wake: Arc<Notify>,
     /// A queue must not outlive its client.
     _client: Arc<Client>,
+}
+
+/// How messages leave librdkafka's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taking {
+    /// Many in one call.
+    Batch,
+    /// One in each call. librdkafka pauses the partitions of a group's members while it moves others, and then goes on
+    /// after what was taken last. The batch call counts the end of a partition as a message there (v2.12,
+    /// `rd_kafka_q_serve_rkmessages`), so that the next message would be left out.
+    Single,
 }
 
 /// What stands first in a queue.
@@ -60,8 +72,9 @@ unsafe impl Send for PartitionQueue {}
 
 impl PartitionQueue {
     /// Cuts the partition's queue off; before the partition is assigned, so that none of its messages go elsewhere.
-    /// `wake` is notified when the queue stops being empty.
-    pub(super) fn open(client: &Arc<Client>, topic: &str, partition: i32, wake: Arc<Notify>) -> Option<Self> {
+    /// The client's `wake` is notified when the queue stops being empty.
+    pub(super) fn open(client: &Arc<Client>, topic: &str, partition: i32, taking: Taking) -> Option<Self> {
+        let wake = Arc::clone(client.context().wake());
         let topic = CString::new(topic).ok()?;
         // SAFETY: the client is alive and `topic` ends with a zero; the result is ours to destroy.
         let queue =
@@ -78,7 +91,7 @@ impl PartitionQueue {
                 Arc::as_ptr(&wake).cast_mut().cast::<c_void>(),
             );
         }
-        Some(Self { taken: VecDeque::new(), queue, wake, _client: Arc::clone(client) })
+        Some(Self { taken: VecDeque::new(), queue, taking, wake, _client: Arc::clone(client) })
     }
 
     /// What stands first, if anything is there now. It stays until [`Self::pop`].
@@ -100,6 +113,12 @@ impl PartitionQueue {
     }
 
     fn take(&mut self) {
+        if self.taking == Taking::Single {
+            // SAFETY: the queue is alive. A timeout of 0 does not wait; null is an empty queue.
+            let message = unsafe { native::rd_kafka_consume_queue(self.queue.as_ptr(), 0) };
+            self.taken.extend(NonNull::new(message));
+            return;
+        }
         let mut messages = [ptr::null_mut(); TAKE];
         // SAFETY: the queue is alive and the array has room for `TAKE` pointers. A timeout of 0 does not wait.
         let count =

@@ -22,7 +22,7 @@ const LEAST_MESSAGES: usize = 256;
 const MOST_FETCH_BYTES: usize = 1024 * 1024;
 
 /// Options on which the engine's promises stand, and why a user may not set them.
-const OURS: [(&str, &str); 7] = [
+const OURS: [(&str, &str); 8] = [
     ("bootstrap.servers", "give the addresses as `brokers`"),
     ("metadata.broker.list", "give the addresses as `brokers`"),
     ("enable.auto.commit", "progress is kept in pillowtop's checkpoints, never in Kafka"),
@@ -30,15 +30,18 @@ const OURS: [(&str, &str); 7] = [
     ("enable.auto.offset.store", "progress is kept in pillowtop's checkpoints, never in Kafka"),
     ("auto.offset.reset", "a missing offset is an error here, never skipped; `start` says where a new pillow begins"),
     ("enable.partition.eof", "the end of a partition has to be known"),
+    ("partition.assignment.strategy", "partitions move one by one between the hosts of a group: cooperative-sticky"),
 ];
 
 /// What a new client is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(super) enum Purpose<'a> {
     /// Questions only.
     Asking,
     /// Reading so many partitions.
     Reading(usize),
+    /// Reading those of so many partitions that a group gives.
+    Member(usize, &'a str),
 }
 
 /// The configuration of a client.
@@ -48,7 +51,7 @@ pub(super) enum Purpose {
 pub(super) fn config(
     brokers: &str,
     options: &BTreeMap<String, String>,
-    purpose: Purpose,
+    purpose: Purpose<'_>,
 ) -> Result<ClientConfig, Error> {
     let mut config = ClientConfig::new();
     config.set("client.id", "pillowtop");
@@ -57,9 +60,11 @@ pub(super) fn config(
     config.set("socket.keepalive.enable", "true");
     // The default of 10 s would be how much later we come back than the broker does.
     config.set("reconnect.backoff.max.ms", "2000");
-    if let Purpose::Reading(partitions) = purpose {
+    if let Purpose::Reading(partitions) | Purpose::Member(partitions, _) = purpose {
         // librdkafka wants a group for any assignment; it is never joined, and nothing is committed to it.
         config.set("group.id", "pillowtop");
+        // How soon a group notices new topics and partitions. The default is five minutes.
+        config.set("topic.metadata.refresh.interval.ms", "10000");
         let share = |total: usize, least: usize| (total / partitions.max(1)).max(least);
         let bytes = share(BUFFER_BYTES, LEAST_BYTES);
         config.set("queued.max.messages.kbytes", (bytes / 1024).to_string());
@@ -76,6 +81,11 @@ pub(super) fn config(
             continue;
         }
         config.set(name, value);
+    }
+    if let Purpose::Member(_, group) = purpose {
+        // What the options say is for all pillows of the feed; a group is one pillow's.
+        config.set("group.id", group);
+        config.set("partition.assignment.strategy", "cooperative-sticky");
     }
     config.set("bootstrap.servers", brokers);
     config.set("enable.auto.commit", "false");
@@ -110,6 +120,37 @@ mod tests {
         let config = check("isolation.level", "read_uncommitted").unwrap();
         assert_eq!(config.get("isolation.level"), Some("read_uncommitted"));
         assert_eq!(check("fetch.wait.max.ms", "20").unwrap().get("fetch.wait.max.ms"), Some("20"));
+    }
+
+    #[test]
+    fn security_passes_through_to_every_client() {
+        let options: BTreeMap<String, String> = [
+            ("security.protocol", "sasl_ssl"),
+            ("sasl.mechanisms", "SCRAM-SHA-512"),
+            ("sasl.username", "pillowtop"),
+            ("sasl.password", "s3cret"),
+            ("ssl.endpoint.identification.algorithm", "https"),
+            ("ssl.cipher.suites", "TLS_AES_256_GCM_SHA384"),
+            ("enable.ssl.certificate.verification", "true"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        for purpose in [Purpose::Asking, Purpose::Reading(2), Purpose::Member(2, "g")] {
+            let config = config("b:1", &options, purpose).unwrap();
+            for (name, value) in &options {
+                assert_eq!(config.get(name), Some(value.as_str()), "{name} {purpose:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_group_is_the_pillows_own_and_moves_partitions_one_by_one() {
+        let options = BTreeMap::from([("group.id".to_owned(), "of-the-feed".to_owned())]);
+        let member = config("b:1", &options, Purpose::Member(2, "pillowtop-forms")).unwrap();
+        assert_eq!(member.get("group.id"), Some("pillowtop-forms"));
+        assert_eq!(member.get("partition.assignment.strategy"), Some("cooperative-sticky"));
+        let alone = config("b:1", &options, Purpose::Reading(2)).unwrap();
+        assert_eq!((alone.get("group.id"), alone.get("partition.assignment.strategy")), (Some("of-the-feed"), None));
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub(super) struct Checkpoints {
 
 #[derive(Default)]
 struct Trouble {
+    acquires: usize,
     draws: usize,
     settles: usize,
     answers: usize,
@@ -37,6 +38,11 @@ impl Checkpoints {
     /// The same store as another host sees it: with trouble of its own.
     pub(super) fn of_another_host(&self) -> Self {
         Self { store: self.store.clone(), trouble: Arc::default() }
+    }
+
+    /// Has the next `count` acquisitions fail; 0 ends it.
+    pub(super) fn fail_acquires(&self, count: usize) {
+        self.trouble().acquires = count;
     }
 
     /// Has the next `count` draws fail; 0 ends it.
@@ -87,6 +93,9 @@ fn strikes(count: &mut usize) -> bool {
 #[async_trait]
 impl CheckpointStore for Checkpoints {
     async fn acquire(&self, pillow: &PillowName, partition: &Partition) -> Result<Acquired, Outage> {
+        if strikes(&mut self.trouble().acquires) {
+            return Err(down());
+        }
         self.store.acquire(pillow, partition).await
     }
 

@@ -14,6 +14,7 @@ mod isolation;
 mod look_ups;
 mod order;
 mod outage;
+mod ownership;
 mod retry;
 mod settle;
 mod stop;

@@ -49,6 +49,8 @@ pub struct Settings {
 pub enum Mode {
     /// Nothing bad: each document is stamped with the version.
     Stamp,
+    /// Nothing bad: each document is published to the topic `published`, under its id; a deleted one as a tombstone.
+    Publish,
     /// Panics.
     Trap,
     /// Panics in `configure`.
@@ -151,6 +153,7 @@ impl Processor for Hostile {
             Mode::Refuse => {
                 return Err(vec![Problem::new("mode", "told to refuse"), Problem::new("version", "and once more")]);
             }
+            Mode::Publish => description = Description::new().topic("published"),
             Mode::Need | Mode::NeedForever | Mode::Fetch => description = description.lookup("parent"),
             _ => {}
         }
@@ -165,6 +168,10 @@ impl Processor for Hostile {
 
     fn process(&mut self, _batch: &Batch<'_>, change: &Change<'_>) -> Result<Answer, Error> {
         let Settings { index, table, count, mode, .. } = &self.0;
+        if *mode == Mode::Publish {
+            let value = change.document().ok().map(<[u8]>::to_vec);
+            return Ok(Answer::write(Write::publish("published", Some(change.id().into()), value)));
+        }
         if change.document() == Err(Absence::Deleted) {
             return Ok(Writes::new().with(Write::delete(index)).with(Write::delete_rows(table)).into());
         }
