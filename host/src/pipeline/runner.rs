@@ -13,19 +13,24 @@ use tokio_util::sync::CancellationToken;
 use crate::checkpoint::{CheckpointStore, Parked, SettleError};
 use crate::feed::{self, Event as FeedEvent, Feed, From, Limits, Read, Source, Start};
 use crate::model::{
-    Batch, Change, Clock, Collapse, Entry, Epoch, Era, Partition, PillowName, Position, WriteVersion, chain, collapse,
+    Batch, Change, Clock, Collapse, Entry, Epoch, Era, Origin, Partition, PillowName, Position, WriteVersion, chain,
+    collapse,
 };
-use crate::replay::{RetryGroup, group};
+use crate::replay::{Order, RetryGroup, group};
 
+use super::backfill::{Backfill, Step};
 use super::carry::Carrier;
 use super::fetch::Fetcher;
 use super::generation::Generation;
 use super::halt::{Cause, FailureLimit, FailureWindow};
 use super::lanes::{Lanes, Ticket};
 use super::process::Processed;
+use super::replays::Replays;
 use super::settle::{Done, Group, Settler};
 use super::status::{State, Status};
 use super::workers::Workers;
+
+mod replay;
 
 /// How often the ends of the partitions are asked for.
 const LAG_EVERY: Duration = Duration::from_secs(2);
@@ -107,6 +112,9 @@ pub struct Runner {
     last_drawn: Option<oneshot::Receiver<()>>,
     waiting_retries: Vec<RetryGroup>,
     at_end: bool,
+    /// What is replayed beside the feed, and what the feed takes over from it.
+    replays: Replays,
+    backfill: Backfill,
     /// A settle did not commit: what follows it in its lane must not settle either.
     cut_off: bool,
     /// Ends the waiting for what is down: cancelled by the stop, and when the run drains for another reason.
@@ -125,6 +133,7 @@ enum Event {
     Carried(Result<Carried, JoinError>),
     Settled(Result<(Done, Duration), JoinError>),
     Retry(Vec<Parked>),
+    Backfill(Option<Result<Step, JoinError>>),
     Feed(Result<FeedEvent, feed::Error>),
 }
 
@@ -160,9 +169,17 @@ impl Runner {
             last_drawn: None,
             waiting_retries: Vec::new(),
             at_end: false,
+            replays: Replays::default(),
+            backfill: Backfill::default(),
             cut_off: false,
             give_up: CancellationToken::new(),
         }
+    }
+
+    /// Has it do the backfill that stands in `orders`, beside its feed; none ends it.
+    #[must_use]
+    pub fn with_backfills(self, orders: watch::Receiver<Option<Arc<Order>>>) -> Self {
+        Self { backfill: Backfill::new(orders), ..self }
     }
 
     /// Runs until `stop`, or until it cannot go on. Before it returns, what was in hand is settled or given up.
@@ -226,6 +243,8 @@ impl Runner {
                 Event::Pause => self.show_pause(),
                 Event::Lag => self.measure(feed).await,
                 Event::Retry(parked) => self.waiting_retries.extend(group(parked)),
+                Event::Backfill(None) => self.backfill.take_order(&self.pillow.fetcher, &self.pillow.topics),
+                Event::Backfill(Some(Ok(step))) => self.replay(step),
                 Event::Carried(Ok((ticket, Some(processed)))) => {
                     self.lanes.finish(&ticket, *processed);
                     self.settle_ready();
@@ -237,7 +256,9 @@ impl Runner {
                     }
                     self.settle_ready();
                 }
-                Event::Carried(Err(error)) | Event::Settled(Err(error)) => return End::Failed(error.to_string()),
+                Event::Carried(Err(error)) | Event::Settled(Err(error)) | Event::Backfill(Some(Err(error))) => {
+                    return End::Failed(error.to_string());
+                }
                 Event::Feed(Ok(FeedEvent::AtEnd)) => self.at_end = true,
                 Event::Feed(Ok(FeedEvent::Read(read))) => {
                     self.at_end = false;
@@ -246,7 +267,8 @@ impl Runner {
                 Event::Feed(Err(error)) => return End::Feed(error),
             }
             self.start_retries();
-            self.pillow.status.set_caught_up(self.at_end && self.is_idle());
+            self.start_backfill();
+            self.pillow.status.set_caught_up(self.at_end && self.is_idle() && !self.backfill.is_active());
         }
     }
 
@@ -263,6 +285,7 @@ impl Runner {
             Ok(()) = self.paused.changed() => Event::Pause,
             Some(parked) = self.retries.recv(), if has_room && self.waiting_retries.is_empty() => Event::Retry(parked),
             _ = lag.tick() => Event::Lag,
+            step = self.backfill.next() => Event::Backfill(step),
             event = feed.next(self.pillow.tuning.limits), if reads => Event::Feed(event),
         }
     }
@@ -310,8 +333,11 @@ impl Runner {
             counts.read += count as u64;
             counts.collapsed += (decoded - changes.len()) as u64;
         });
+        self.replays.take_over(&changes);
         let batch = Batch {
             partition: read.progress.partition.clone(),
+            home: read.progress.partition.clone(),
+            origin: Origin::Feed,
             progress: Some(read.progress),
             changes,
             undecodable,
@@ -321,29 +347,6 @@ impl Runner {
             only: None,
         };
         self.carry(batch);
-    }
-
-    fn start_retries(&mut self) {
-        while self.has_room() {
-            let Some(retry) = self.waiting_retries.pop() else {
-                return;
-            };
-            // A partition that another host owns is that host's to retry.
-            if !self.owned.contains_key(&retry.partition) {
-                continue;
-            }
-            let batch = Batch {
-                partition: retry.partition,
-                progress: None,
-                read: retry.changes.len(),
-                changes: retry.changes,
-                undecodable: Vec::new(),
-                version: WriteVersion(0),
-                time: self.pillow.clock.now(),
-                only: Some(retry.processor),
-            };
-            self.carry(batch);
-        }
     }
 
     fn carry(&mut self, batch: Batch) {
@@ -365,11 +368,22 @@ impl Runner {
         if !self.settling.is_empty() || self.cut_off {
             return;
         }
-        let batches = self.lanes.take_ready();
+        let mut batches = self.lanes.take_ready();
         if batches.is_empty() {
             return;
         }
         let mut owned: Vec<(Partition, Epoch)> = Vec::new();
+        for processed in &mut batches {
+            match processed.batch.origin {
+                Origin::Feed => {}
+                Origin::Retry(number) => processed.leave(&self.replays.settle(number)),
+                Origin::Backfill(number) => {
+                    processed.leave(&self.replays.settle(number));
+                    // Its documents may be of any partition: nobody else may have one of them.
+                    owned = self.epochs_of_the_feed();
+                }
+            }
+        }
         for processed in &batches {
             let partition = &processed.batch.partition;
             if owned.iter().all(|(known, _)| known != partition) {
@@ -410,7 +424,9 @@ impl Runner {
         let now = self.pillow.clock.now();
         for processed in &batches {
             let batch = &processed.batch;
-            if let Some(progress) = &batch.progress {
+            if let Origin::Backfill(_) = batch.origin {
+                self.backfill.settled(batch.progress.as_ref());
+            } else if let Some(progress) = &batch.progress {
                 self.positions.insert(progress.partition.clone(), progress.next.clone());
                 self.pillow.status.set_settled(&progress.partition, &progress.next);
             }
@@ -418,7 +434,7 @@ impl Runner {
                 self.pillow.status.set_delay(delay);
             }
         }
-        for (partition, depth) in self.lanes.depths() {
+        for (partition, depth) in self.lanes.depths().filter(|(lane, _)| self.pillow.topics.contains(&lane.topic)) {
             self.pillow.status.set_in_flight(partition, depth);
         }
         self.pillow.status.count_settled(&batches, &failures, took, now);
@@ -432,10 +448,11 @@ impl Runner {
                 counts.skipped += processed.tallies.iter().map(|tally| tally.skipped).sum::<u64>();
                 counts.written += processed.sent as u64;
                 let entries = processed.batch.read as u64;
-                if processed.batch.only.is_some() {
-                    counts.retried += entries;
-                } else {
-                    counts.settled += entries;
+                match processed.batch.origin {
+                    Origin::Feed => counts.settled += entries,
+                    Origin::Retry(_) => counts.retried += entries,
+                    // Its own report counts it.
+                    Origin::Backfill(_) => {}
                 }
             }
         });

@@ -88,7 +88,7 @@ impl Settler {
 
         reject(&mut group.batches, loads);
         // Retries are an operator's wish and prove nothing about the feed.
-        let from_feed = || group.batches.iter().filter(|processed| processed.batch.only.is_none());
+        let from_feed = || group.batches.iter().filter(|processed| processed.batch.origin.counts());
         let seen: usize =
             from_feed().map(|processed| processed.batch.changes.len() + processed.batch.undecodable.len()).sum();
         let failed: Vec<Failure> = from_feed().flat_map(|processed| &processed.failures).cloned().collect();
@@ -146,7 +146,7 @@ impl Settler {
             parked.extend(failures);
             progress.extend(processed.batch.progress.clone());
             if !rows.is_empty() {
-                let partition = &processed.batch.partition;
+                let partition = &processed.batch.home;
                 changes.extend(processed.batch.changes.iter().map(|change| (partition.clone(), Arc::clone(change))));
             }
             for stage in &processed.generation.stages {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::metrics::{Metrics, PillowMetrics};
-use crate::model::{Failure, Partition, PillowName, Position};
+use crate::model::{Failure, Origin, Partition, PillowName, Position};
 
 use super::halt::Cause;
 use super::process::Processed;
@@ -204,7 +204,7 @@ impl Status {
                 metrics.written.inc_by(tally.written);
                 metrics.skipped.inc_by(tally.skipped);
                 metrics.failed.inc_by(tally.failed);
-                if processed.batch.only.is_some() {
+                if matches!(processed.batch.origin, Origin::Retry(_)) {
                     metrics.retries_resolved.inc_by(tally.written + tally.skipped);
                     metrics.retries_failed.inc_by(tally.failed);
                 }

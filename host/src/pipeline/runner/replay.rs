@@ -1,0 +1,87 @@
+//! What a run replays beside its feed: retries that are due, and a backfill.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Runner;
+use crate::model::{Batch, Change, Epoch, Era, Origin, Partition, WriteVersion};
+use crate::pipeline::backfill::{Step, Todo};
+
+impl Runner {
+    pub(super) fn start_retries(&mut self) {
+        while self.has_room() {
+            let Some(retry) = self.waiting_retries.pop() else {
+                return;
+            };
+            // A partition that another host owns is that host's to retry.
+            if !self.owned.contains_key(&retry.partition) {
+                continue;
+            }
+            let batch = Batch {
+                home: retry.partition.clone(),
+                origin: Origin::Retry(self.replays.begin(&retry.changes)),
+                partition: retry.partition,
+                progress: None,
+                read: retry.changes.len(),
+                changes: retry.changes,
+                undecodable: Vec::new(),
+                version: WriteVersion(0),
+                time: self.pillow.clock.now(),
+                only: Some(retry.processor),
+            };
+            self.carry(batch);
+        }
+    }
+
+    pub(super) fn start_backfill(&mut self) {
+        if self.backfill.is_active() && self.has_room() {
+            let owned = self.epochs_of_the_feed();
+            let (pillow, paused) = (Arc::clone(&self.pillow), *self.paused.borrow());
+            self.backfill.read_on(&pillow, owned, paused, self.pillow.tuning.limits.count);
+        }
+    }
+
+    pub(super) fn epochs_of_the_feed(&self) -> Vec<(Partition, Epoch)> {
+        let topics = &self.pillow.topics;
+        let of_feed = self.owned.iter().filter(|(partition, _)| topics.contains(&partition.topic));
+        of_feed.map(|(partition, (epoch, _))| (partition.clone(), *epoch)).collect()
+    }
+
+    /// Goes on with the backfill: a page becomes one batch for each topic, and the last of them moves the checkpoint.
+    pub(super) fn replay(&mut self, step: Step) {
+        let (page, order) = match self.backfill.take(step) {
+            Todo::Nothing => return,
+            Todo::Own(lane, epoch) => {
+                self.owned.insert(lane, (epoch, Era::new(epoch, WriteVersion(0))));
+                return;
+            }
+            Todo::Carry(page, order) => (page, order),
+        };
+        let mut by_topic: BTreeMap<Arc<str>, Vec<Arc<Change>>> = BTreeMap::new();
+        for stub in page.stubs {
+            by_topic.entry(stub.topic).or_default().push(stub.change);
+        }
+        if by_topic.is_empty() {
+            by_topic.insert(Arc::clone(&self.pillow.topics[0]), Vec::new());
+        }
+        let last = by_topic.len() - 1;
+        for (at, (topic, changes)) in by_topic.into_iter().enumerate() {
+            // A topic without partitions has no changes either; its documents are then at home in the lane itself.
+            let home = self.owned.keys().filter(|partition| partition.topic == topic).min().cloned();
+            let batch = Batch {
+                partition: page.progress.partition.clone(),
+                home: home.unwrap_or_else(|| page.progress.partition.clone()),
+                origin: Origin::Backfill(self.replays.begin(&changes)),
+                progress: (at == last).then(|| page.progress.clone()),
+                read: changes.len(),
+                changes,
+                undecodable: Vec::new(),
+                version: WriteVersion(0),
+                time: self.pillow.clock.now(),
+                only: order.processor.clone(),
+            };
+            self.backfill.closed();
+            self.carry(batch);
+        }
+    }
+}
