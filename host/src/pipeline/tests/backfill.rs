@@ -8,15 +8,17 @@ use tokio::sync::watch;
 
 use super::bench::{Bench, Run, TOPIC, partition, settle_down, until};
 use super::processors::{Counter, Gate, description, id, indexer, indexer_after};
+use super::settle::Beside;
 use crate::checkpoint::CheckpointStore;
 use crate::documents::inline::InlineDocuments;
 use crate::model::{
-    Column, ColumnKind, Description, Document, DocumentKey, Outcome, ProcessorName, RowOp, Table, Value, Write,
+    Column, ColumnKind, Description, Document, DocumentKey, Outcome, ProcessorName, RowOp, RowWrite, Table, Value,
+    Write,
 };
-use crate::pipeline::End;
+use crate::pipeline::{End, Generation};
 use crate::processor::native::NativeProcessor;
 use crate::replay::{Order, Progressing, Reading, Report};
-use crate::sink::Sink as _;
+use crate::sink::Sink;
 
 fn order(number: i64) -> Arc<Order> {
     Arc::new(Order {
@@ -46,7 +48,7 @@ async fn comes_to(order: &Order, state: &Progressing) {
 }
 
 /// Writes one row for each document: its number.
-async fn rows(bench: &Bench, before: impl Fn(u64) + Send + Sync + 'static) -> NativeProcessor {
+fn rows(before: impl Fn(u64) + Send + Sync + 'static) -> NativeProcessor {
     let column = |name: &str, kind| Column { name: name.to_owned(), kind, nullable: true };
     let table = Table {
         name: "numbers".to_owned(),
@@ -57,7 +59,6 @@ async fn rows(bench: &Bench, before: impl Fn(u64) + Send + Sync + 'static) -> Na
         indexes: Vec::new(),
     };
     let description = Description { tables: vec![table], ..Description::default() };
-    bench.sink.prepare(&description.tables, &[]).await.unwrap();
     NativeProcessor::each(description, move |item| {
         let Document::Present(document) = &item.document else { return Ok(Outcome::Skip(String::new())) };
         let number = serde_json::from_slice::<serde_json::Value>(document).unwrap()["n"].as_u64().unwrap();
@@ -68,12 +69,16 @@ async fn rows(bench: &Bench, before: impl Fn(u64) + Send + Sync + 'static) -> Na
     })
 }
 
+/// What the table holds after all settles. Rows that travel in the settle have no versions: the last one stays.
 fn numbers(bench: &Bench) -> BTreeMap<String, i64> {
-    let row = |row: Vec<Value>| match row.as_slice() {
-        [Value::Text(id), Value::Integer(number)] => (id.to_string(), *number),
-        _ => panic!("{row:?}"),
+    let number = |write: RowWrite| match write.op {
+        RowOp::Replace(rows) => match rows[0].as_slice() {
+            [Value::Text(id), Value::Integer(number)] => (id.clone(), *number),
+            row => panic!("{row:?}"),
+        },
+        op => panic!("{op:?}"),
     };
-    bench.sink.rows("numbers").into_iter().map(row).collect()
+    bench.checkpoints.store.rows().into_iter().map(number).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -100,15 +105,14 @@ async fn rows_that_a_change_settled_meanwhile_are_not_overwritten_with_what_the_
     let (gate, arrived) = (Gate::default(), Counter::default());
     let (held, seen) = (gate.clone(), arrived.clone());
     // The backfill has fetched the documents, and is held while it works on the first of them.
-    let processor = rows(&bench, move |number| {
+    let processor = rows(move |number| {
         if number == 1 {
             seen.add();
             held.pass();
         }
-    })
-    .await;
+    });
     let order = order(1);
-    let mut run = bench.run_with(bench.generation(1, &[("p", &processor)]), &order);
+    let mut run = bench.run_with(beside(&bench, &processor), &order);
     until(|| arrived.get() == 1).await;
     publish(&bench, 1, "d002", r#"{"n":200}"#);
     until(|| run.snapshot().counts.settled == 1).await;
@@ -125,15 +129,14 @@ async fn a_change_that_closed_before_the_backfill_may_settle_after_it_and_the_ne
     let bench = Bench::new(1, 10);
     let (gate, arrived) = (Gate::default(), Counter::default());
     let (held, seen) = (gate.clone(), arrived.clone());
-    let processor = rows(&bench, move |number| {
+    let processor = rows(move |number| {
         if number == 1 {
             seen.add();
             held.pass();
         }
-    })
-    .await;
+    });
     publish(&bench, 0, "d001", r#"{"n":1}"#);
-    let mut run = bench.run_generation(bench.generation(1, &[("p", &processor)]));
+    let mut run = bench.run_generation(beside(&bench, &processor));
     until(|| arrived.get() == 1).await;
     // It changes while the change's batch is held with the old content; the backfill reads the new one first.
     bench.documents.put(DocumentKey::new(TOPIC, "d001"), r#"{"n":2}"#);
@@ -310,9 +313,15 @@ async fn an_order_that_is_taken_back_ends_the_backfill() {
     run.stopped().await;
 }
 
+/// A processor whose rows travel in the settle.
+fn beside(bench: &Bench, processor: &NativeProcessor) -> Arc<Generation> {
+    let sink: Arc<dyn Sink> = Arc::new(Beside);
+    bench.generation_into(1, &[("p", processor)], &sink)
+}
+
 impl Bench {
     /// Runs with a backfill to do.
-    fn run_with(&self, generation: Arc<crate::pipeline::Generation>, order: &Arc<Order>) -> Run {
+    fn run_with(&self, generation: Arc<Generation>, order: &Arc<Order>) -> Run {
         let run = self.run_generation(generation);
         run.orders.send_replace(Some(Arc::clone(order)));
         run
