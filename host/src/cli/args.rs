@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -57,6 +58,9 @@ pub(crate) enum Command {
         /// The file; standard input when absent.
         file: Option<PathBuf>,
     },
+    /// Bring every document of a pillow's stores through its processors again. A running host does it beside its feed;
+    /// where none runs the pillow, this command does it itself. What was begun goes on.
+    Backfill(Backfill),
     /// Search an embedded index; also while the engine runs.
     Search(Search),
     /// Ask the tables of a SQL sink, reading only; also while the engine runs.
@@ -81,6 +85,22 @@ pub(crate) struct Run {
     /// End when every feed was read to its end and all is settled.
     #[arg(long)]
     pub(crate) until_caught_up: bool,
+}
+
+/// Arguments of `backfill`.
+#[derive(Debug, Args)]
+pub(crate) struct Backfill {
+    /// The pillow.
+    pub(crate) pillow: String,
+    /// Run only this processor.
+    #[arg(long)]
+    pub(crate) processor: Option<String>,
+    /// At most so many documents a second.
+    #[arg(long, value_name = "N")]
+    pub(crate) rate: Option<NonZeroU32>,
+    /// End the backfill that is under way, instead.
+    #[arg(long, conflicts_with_all = ["processor", "rate"])]
+    pub(crate) cancel: bool,
 }
 
 /// Arguments of `search`.

@@ -168,10 +168,14 @@ impl Resources {
         let settings = self.settings.documents().get(name).ok_or_else(|| unknown("document store", name))?;
         let store: Arc<dyn DocumentStore> = match settings {
             Documents::Inline => Arc::new(InlineDocuments),
-            Documents::Sql { database, query } => {
+            Documents::Sql { database, query, ids } => {
                 let database = self.database(database).await?;
-                let store = SqlDocuments::new(&database, name, query).await;
-                Arc::new(store.map_err(|error: QueryError| Outage::new("could not open a document store", error))?)
+                let failed = |error: QueryError| Outage::new("could not open a document store", error);
+                let store = SqlDocuments::new(&database, name, query).await.map_err(failed)?;
+                Arc::new(match ids {
+                    Some(ids) => store.listing(ids).await.map_err(failed)?,
+                    None => store,
+                })
             }
         };
         stores.insert(Arc::from(name), Arc::clone(&store));

@@ -46,8 +46,10 @@ pub(super) mod settings {
     ];
     pub(in super::super) static OPTIONS: Shape = names("feeds.NAME.options");
     pub(in super::super) static DOCUMENTS: Shape = names("documents");
-    pub(in super::super) static STORE: [Shape; 2] =
-        [kind("documents.NAME", "sql", &["kind", "database", "query"]), kind("documents.NAME", "inline", &["kind"])];
+    pub(in super::super) static STORE: [Shape; 2] = [
+        kind("documents.NAME", "sql", &["kind", "database", "query", "ids"]),
+        kind("documents.NAME", "inline", &["kind"]),
+    ];
     pub(in super::super) static SINKS: Shape = names("sinks");
     pub(in super::super) static SINK: [Shape; 3] = [
         kind("sinks.NAME", "sql", &["kind", "database"]),
