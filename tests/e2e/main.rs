@@ -2,6 +2,7 @@
 //! with what the documents say.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests: helpers outside of test functions are not exempt")]
 
+mod backfill;
 mod cli;
 mod embedded;
 mod kafka;
@@ -9,6 +10,8 @@ mod stopping;
 
 #[path = "../kafka/broker.rs"]
 mod broker;
+#[path = "../support/postgres.rs"]
+mod postgres;
 #[path = "../support/service.rs"]
 mod service;
 #[path = "../support/mod.rs"]

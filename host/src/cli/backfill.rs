@@ -63,10 +63,13 @@ pub(crate) async fn run(arguments: &Arguments, command: &Backfill) -> anyhow::Re
             format!("another backfill of {pillow} is under way: follow it with `{given}`, or end it with --cancel");
         return Err(WrongInput(open).into());
     }
-    match worker(&context, &pillow).await? {
-        Worker::Host => follow(arguments, &context, &backfills, &request).await,
-        Worker::Here => work(arguments, &context, &backfills, &request).await,
+    if matches!(worker(&context, &pillow).await?, Worker::Host) {
+        if let Some(outcome) = follow(arguments, &context, &backfills, &request).await? {
+            return Ok(outcome);
+        }
+        eprintln!("the host is gone: this command goes on with it");
     }
+    work(arguments, &context, &backfills, &request).await
 }
 
 /// What can be known to be wrong before anybody is asked.
@@ -95,13 +98,13 @@ async fn worker(context: &Context, pillow: &PillowName) -> anyhow::Result<Worker
     Ok(if fresh { Worker::Host } else { Worker::Here })
 }
 
-/// Shows what the host reports, until the backfill has come to an end.
+/// Shows what the host reports, until the backfill has come to an end; none when the host is gone before that.
 async fn follow(
     arguments: &Arguments,
     context: &Context,
     backfills: &Backfills,
     request: &Request,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<Option<Outcome>> {
     let mut shown = Shown::new(request);
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -111,19 +114,18 @@ async fn follow(
             Ok(()) = tokio::signal::ctrl_c() => {
                 shown.bar.finish_and_clear();
                 say_line("the host goes on with it: the same command follows it again, --cancel ends it");
-                return Ok(Outcome::Aborted);
+                return Ok(Some(Outcome::Aborted));
             }
         }
         let request = backfills.get(request.number).await?.context("the backfill is not on the list any more")?;
         if request.state != RequestState::Open {
             shown.bar.finish_and_clear();
-            return end(arguments, context, &request).await;
+            return end(arguments, context, &request).await.map(Some);
         }
         shown.show(&request);
         if matches!(worker(context, &request.pillow).await?, Worker::Here) {
-            anyhow::bail!(
-                "the host is gone: the backfill goes on when a host runs the pillow again, or with this command"
-            );
+            shown.bar.finish_and_clear();
+            return Ok(None);
         }
     }
 }
@@ -229,7 +231,7 @@ impl Shown {
             }
             self.bar.set_position(request.done);
             self.bar.set_message(format!("documents{left}{waits}"));
-        } else if self.line_at <= Instant::now() {
+        } else if request.total.is_some() && self.line_at <= Instant::now() {
             self.line_at = Instant::now() + LINE_EVERY;
             let of = request.total.map_or(String::new(), |total| format!(" of about {}", total.max(request.done)));
             eprintln!("{}{of} documents{left}{waits}", request.done);
