@@ -128,7 +128,7 @@ async fn what_was_stopped_or_killed_goes_on_where_it_was() {
     drop(host.ended().await);
     // Rows that were there are not written again: the cursor stands behind them.
     let kept = site.rows(VISITS).await.len();
-    site.execute(&format!("update visits set case_id = 'settled before' where form_id < 'f{:03}'", before)).await;
+    site.execute(&format!("update visits set case_id = 'settled before' where form_id < 'f{before:03}'")).await;
     let ran = site.run(&command).await.well();
     assert!(ran.out.starts_with("90 documents done"), "{ran:?}");
     let found = site.rows(VISITS).await;

@@ -58,8 +58,10 @@ pub(crate) enum Command {
         /// The file; standard input when absent.
         file: Option<PathBuf>,
     },
-    /// Bring every document of a pillow's stores through its processors again. A running host does it beside its feed;
-    /// where none runs the pillow, this command does it itself. What was begun goes on.
+    /// Bring every document of a pillow's stores through its processors again; also while the engine runs.
+    ///
+    /// A running host does it beside its feed. Where none runs the pillow, this command does it itself. What was begun
+    /// goes on.
     Backfill(Backfill),
     /// Search an embedded index; also while the engine runs.
     Search(Search),

@@ -106,7 +106,7 @@ impl Backfilling {
     fn say(&self, name: &PillowName, order: Option<&Arc<Order>>) {
         match (self.orders.get(name), order) {
             (None, Some(order)) => {
-                tracing::info!(pillow = %name, backfill = order.number, "backfill begins or goes on")
+                tracing::info!(pillow = %name, backfill = order.number, "backfill begins or goes on");
             }
             (Some(known), None) => {
                 let report = known.report.borrow().clone();

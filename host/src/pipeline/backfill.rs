@@ -287,7 +287,7 @@ async fn read(mut walk: Box<Walk>, order: &Order) -> Step {
             Ok(Some(page)) => return Step::Page(page, walk),
             Ok(None) => return Step::PartRead,
             Err(WalkError::List(ListError::Outage(outage))) => {
-                wait(order, "document store", &outage, &mut backoff).await
+                wait(order, "document store", &outage, &mut backoff).await;
             }
             Err(WalkError::List(ListError::Unable(reason)) | WalkError::Topic(reason)) => return Step::Failed(reason),
         }

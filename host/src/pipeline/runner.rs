@@ -16,7 +16,7 @@ use crate::model::{
     Batch, Change, Clock, Collapse, Entry, Epoch, Era, Origin, Partition, PillowName, Position, WriteVersion, chain,
     collapse,
 };
-use crate::replay::{Order, RetryGroup, group};
+use crate::replay::{RetryGroup, group};
 
 use super::backfill::{Backfill, Step};
 use super::carry::Carrier;
@@ -174,12 +174,6 @@ impl Runner {
             cut_off: false,
             give_up: CancellationToken::new(),
         }
-    }
-
-    /// Has it do the backfill that stands in `orders`, beside its feed; none ends it.
-    #[must_use]
-    pub fn with_backfills(self, orders: watch::Receiver<Option<Arc<Order>>>) -> Self {
-        Self { backfill: Backfill::new(orders), ..self }
     }
 
     /// Runs until `stop`, or until it cannot go on. Before it returns, what was in hand is settled or given up.

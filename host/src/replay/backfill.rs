@@ -122,7 +122,7 @@ pub enum WalkError {
 impl Order {
     /// The lane of the backfill's part at `index`; its checkpoint is the backfill's cursor.
     pub fn partition(&self, index: u32) -> Partition {
-        Partition::new(&format!("{TOPIC}{}", self.number), index)
+        Partition::new(format!("{TOPIC}{}", self.number), index)
     }
 
     /// Changes what is said about it.
@@ -190,10 +190,13 @@ impl Walk {
     }
 }
 
+/// Which topic a document's changes are on, and what its source is called there.
+type TopicAndSource = (Arc<str>, Arc<str>);
+
 impl Part {
     /// The topic and the source of a document, by what the store says of its source; none when it does not concern the
     /// pillow.
-    fn belongs(&self, listed: Option<Arc<str>>) -> Result<Option<(Arc<str>, Arc<str>)>, WalkError> {
+    fn belongs(&self, listed: Option<Arc<str>>) -> Result<Option<TopicAndSource>, WalkError> {
         let topic_of = |source: &Arc<str>| self.topics.iter().find(|topic| *topic == source).cloned();
         let only = || match self.topics.as_slice() {
             [only] => Some(Arc::clone(only)),
@@ -248,7 +251,7 @@ mod tests {
         let documents = MemoryDocuments::default();
         for id in 0..10 {
             let source = if id % 2 == 0 { "form" } else { "case" };
-            documents.put(DocumentKey::new(source, &id.to_string()), "{}");
+            documents.put(DocumentKey::new(source, id.to_string()), "{}");
         }
         Part {
             source: source.map(Arc::from),

@@ -3,11 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::Runner;
 use crate::model::{Batch, Change, Epoch, Era, Origin, Partition, WriteVersion};
-use crate::pipeline::backfill::{Step, Todo};
+use crate::pipeline::backfill::{Backfill, Step, Todo};
+use crate::replay::Order;
 
 impl Runner {
+    /// Has it do the backfill that stands in `orders`, beside its feed; none ends it.
+    #[must_use]
+    pub fn with_backfills(self, orders: watch::Receiver<Option<Arc<Order>>>) -> Self {
+        Self { backfill: Backfill::new(orders), ..self }
+    }
+
     pub(super) fn start_retries(&mut self) {
         while self.has_room() {
             let Some(retry) = self.waiting_retries.pop() else {

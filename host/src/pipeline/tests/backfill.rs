@@ -33,7 +33,7 @@ fn order(number: i64) -> Arc<Order> {
 /// Documents of the topic's own source, which no change was published for.
 fn store(bench: &Bench, ids: impl IntoIterator<Item = usize>) {
     for number in ids {
-        bench.documents.put(DocumentKey::new(TOPIC, &format!("d{number:03}")), format!(r#"{{"n":{number}}}"#));
+        bench.documents.put(DocumentKey::new(TOPIC, format!("d{number:03}")), format!(r#"{{"n":{number}}}"#));
     }
 }
 
