@@ -7,19 +7,22 @@
 
 #[path = "../support/couchdb.rs"]
 mod couchdb;
+#[path = "../support/postgres.rs"]
+mod postgres;
 #[path = "remote_stores.rs"]
 mod remote_stores;
 #[path = "../support/service.rs"]
 mod service;
 
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pillowtop::documents::DocumentStore;
 use pillowtop::documents::inline::InlineDocuments;
 use pillowtop::documents::memory::MemoryDocuments;
 use pillowtop::documents::sql::SqlDocuments;
+use pillowtop::documents::{DocumentStore, ListError};
 use pillowtop::feed::changelog::create_documents_table;
 use pillowtop::model::{Change, Document, DocumentKey, Outage, Position};
 use pillowtop::sql::Database;
@@ -41,6 +44,11 @@ trait Subject: Send + Sync {
     /// A change as this adapter's feed would bring it.
     fn change(&self, id: &str, more: &str) -> Arc<Change> {
         change(id, more)
+    }
+
+    /// Whether the store can say what it holds.
+    fn lists(&self) -> bool {
+        true
     }
 
     /// Whether the store knows revisions, and so can be stale.
@@ -132,6 +140,49 @@ async fn an_older_revision_than_announced_is_stale(subject: &dyn Subject) {
     assert_eq!(found, [Document::Stale, Document::Stale, present("{}"), present("{}")]);
 }
 
+/// All pages of a store, as far as it goes.
+async fn listed(subject: &dyn Subject, after: Option<Arc<str>>, most: usize) -> Vec<String> {
+    let most = NonZeroUsize::new(most).unwrap();
+    let (mut after, mut found) = (after, Vec::new());
+    loop {
+        let page = subject.store().list(after.as_deref(), most).await.unwrap();
+        if page.documents.is_empty() {
+            return found;
+        }
+        assert!(page.documents.len() <= most.get());
+        found.extend(page.documents.iter().map(|document| document.id.to_string()));
+        after = page.next;
+    }
+}
+
+async fn every_document_is_listed_once_page_by_page(subject: &dyn Subject) {
+    let one = NonZeroUsize::MIN;
+    if !subject.lists() {
+        assert!(matches!(subject.store().list(None, one).await, Err(ListError::Unable(_))));
+        assert!(matches!(subject.store().count().await, Err(ListError::Unable(_))));
+        return;
+    }
+    assert_eq!(listed(subject, None, 3).await, [""; 0]);
+    let ids = ["12", "0012", "स्वास्थ्य", "it's -- ?1 (:ids)", "😀", "", "a", "b", "B"];
+    for id in ids {
+        subject.put(id, None, "{}").await;
+    }
+    subject.put("gone", None, "{}").await;
+    subject.delete("gone").await;
+    assert_eq!(subject.store().count().await.unwrap(), ids.len() as u64);
+    let whole = listed(subject, None, 1000).await;
+    assert_eq!(listed(subject, None, 2).await, whole);
+    let mut sorted = whole.clone();
+    sorted.sort();
+    let mut expected = ids;
+    expected.sort_unstable();
+    assert_eq!(sorted, expected);
+    // A place that was kept is gone on from, also when its document has gone.
+    let first = subject.store().list(None, one).await.unwrap();
+    subject.delete(&first.documents[0].id).await;
+    assert_eq!(listed(subject, first.next, 1).await, whole[1..]);
+}
+
 macro_rules! contract {
     ($adapter:ident, $subject:expr) => {
         contract!($adapter, $subject; [
@@ -144,6 +195,7 @@ macro_rules! contract {
             many_documents_are_found_at_once
             unusual_ids_and_texts_survive
             an_older_revision_than_announced_is_stale
+            every_document_is_listed_once_page_by_page
         ]);
     };
     ($adapter:ident, $subject:expr; [$($case:ident)*]) => {
@@ -161,6 +213,7 @@ contract!(inline, super::inline());
 contract!(sql, super::sql());
 contract!(couch, super::remote_stores::couchdb());
 contract!(http, super::remote_stores::http());
+contract!(postgres_sql, super::postgres_sql());
 
 async fn memory() -> MemoryDocuments {
     MemoryDocuments::default()
@@ -217,6 +270,10 @@ impl Subject for Inline {
     fn has_revisions(&self) -> bool {
         false
     }
+
+    fn lists(&self) -> bool {
+        false
+    }
 }
 
 struct Sql {
@@ -227,6 +284,8 @@ struct Sql {
 
 const QUERY: &str = "select id, document, revision, deleted from documents where id in (:ids)";
 
+const IDS: &str = "select id, source from documents where not deleted";
+
 async fn database() -> (Database, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(&format!("sqlite:{}", folder.path().join("documents.db").display())).await.unwrap();
@@ -236,7 +295,7 @@ async fn database() -> (Database, tempfile::TempDir) {
 
 async fn sql() -> Sql {
     let (database, folder) = database().await;
-    let store = SqlDocuments::new(&database, "forms", QUERY).await.unwrap();
+    let store = SqlDocuments::new(&database, "forms", QUERY).await.unwrap().listing(IDS).await.unwrap();
     Sql { database, store, _folder: folder }
 }
 
@@ -265,6 +324,158 @@ impl Subject for Sql {
     }
 }
 
+struct PostgresSql {
+    database: Database,
+    store: SqlDocuments,
+}
+
+async fn postgres_sql() -> PostgresSql {
+    let database = Database::open(&postgres::database().await).await.unwrap();
+    create_documents_table(&database).await.unwrap();
+    let query = "select id, document, revision, deleted from documents where id = any(:ids)";
+    let store = SqlDocuments::new(&database, "forms", query).await.unwrap().listing(IDS).await.unwrap();
+    PostgresSql { database, store }
+}
+
+#[async_trait]
+impl Subject for PostgresSql {
+    async fn put(&self, id: &str, revision: Option<&str>, document: &str) {
+        sqlx::query(
+            "insert into documents (id, source, document, revision) values ($1, $2, $3, $4)
+             on conflict (id) do update set document = excluded.document, revision = excluded.revision",
+        )
+        .bind(id)
+        .bind(SOURCE)
+        .bind(document)
+        .bind(revision)
+        .execute(&self.database.postgres().unwrap().pool)
+        .await
+        .unwrap();
+    }
+
+    async fn delete(&self, id: &str) {
+        let query = sqlx::query("update documents set deleted = true, document = null where id = $1").bind(id);
+        query.execute(&self.database.postgres().unwrap().pool).await.unwrap();
+    }
+
+    fn store(&self) -> &dyn DocumentStore {
+        &self.store
+    }
+}
+
+/// What only a query in PostgreSQL can get wrong or be asked to do.
+mod postgres_queries {
+    use super::*;
+
+    async fn store(setup: &str, query: &str) -> Result<SqlDocuments, String> {
+        let database = Database::open(&postgres::database().await).await.unwrap();
+        create_documents_table(&database).await.unwrap();
+        let pool = &database.postgres().unwrap().pool;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(setup.to_owned())).execute(pool).await.unwrap();
+        let store = SqlDocuments::new(&database, "forms", query).await;
+        store.map_err(|error| pillowtop::model::chain(&error))
+    }
+
+    async fn fetch_by(setup: &str, query: &str, ids: &[&str]) -> Result<Vec<Document>, Outage> {
+        let changes: Vec<_> = ids.iter().map(|id| change(id, "")).collect();
+        store(setup, query).await.unwrap().fetch(&changes).await
+    }
+
+    #[tokio::test]
+    async fn a_query_that_cannot_work_is_refused_with_what_to_change() {
+        for (query, expected) in [
+            (
+                "select id, document from documents",
+                "document store forms: the query does not contain :ids, which stands for the ids to fetch",
+            ),
+            (
+                "select id, document from documents where id in (:ids)",
+                "document store forms: the query takes the ids as TEXT; in PostgreSQL they are an array: write \
+                 `id = any(:ids)`",
+            ),
+            (
+                "select id, document from documents where length(id)::numeric = any(:ids)",
+                "document store forms: the query takes the ids as NUMERIC[]; write `id::text = any(:ids)`",
+            ),
+            (
+                "select id, source from documents where id = any(:ids)",
+                "document store forms: the query selects id, source, but must select document",
+            ),
+            (
+                "select id, document from documents where id = any(:ids) and source = $2",
+                "document store forms: the query has parameters of its own; only :ids is filled in",
+            ),
+            (
+                "select id, document, revision as deleted from documents where id = any(:ids)",
+                "document store forms: deleted must be a boolean or an integer, not TEXT",
+            ),
+        ] {
+            assert_eq!(store("", query).await.unwrap_err(), expected);
+        }
+        for query in [
+            "select id, document from nowhere where id = any(:ids)",
+            "update documents set deleted = true where id = any(:ids) returning id, document",
+        ] {
+            let refused = store("", query).await.unwrap_err();
+            assert!(refused.starts_with("document store forms: the database refuses the query: "), "{refused}");
+        }
+    }
+
+    #[tokio::test]
+    async fn ids_are_compared_as_the_column_holds_them() {
+        let uuid = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+        for (kind, present_id, other_id) in
+            [("integer", "12", "99999999999"), ("bigint", "12", "x"), ("varchar(40)", "12", "x"), ("uuid", uuid, "12")]
+        {
+            let setup = format!(
+                "create table ledgers (id {kind} primary key, document text); insert into ledgers values ('{present_id}', 'it')"
+            );
+            let query = "select id, document from ledgers where id = any ( :ids ) -- by number";
+            let found = fetch_by(&setup, query, &[other_id, present_id, r"nul\u0000"]).await;
+            // A text with a NUL is missing, not an error.
+            assert_eq!(found.unwrap(), [Document::Missing, present("it"), Document::Missing], "{kind}");
+        }
+    }
+
+    #[tokio::test]
+    async fn documents_may_be_json_jsonb_text_or_bytes() {
+        for (kind, value, expected) in [
+            ("json", "'{\"b\": 1.50, \"a\":1}'", r#"{"b": 1.50, "a":1}"#),
+            ("jsonb", "'{\"b\": 1.50, \"a\":1}'", r#"{"a": 1, "b": 1.50}"#),
+            ("text", "'{\"b\": 1.50}'", r#"{"b": 1.50}"#),
+            ("bytea", "'{\"b\": \"é\"}'::text::bytea", r#"{"b": "é"}"#),
+        ] {
+            let setup = format!(
+                "create table d (id text, document {kind}, gone int); insert into d values ('a', {value}, 0), ('b', {value}, 1), ('c', null, null)"
+            );
+            let query = "select id, document, gone as deleted from d where id = any(:ids);";
+            let found = fetch_by(&setup, query, &["a", "b", "c"]).await.unwrap();
+            assert_eq!(found, [present(expected), Document::Deleted, Document::Missing], "{kind}");
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_that_cannot_be_told_apart_are_an_outage() {
+        let setup = "insert into documents (id, source, document) values ('a', 's', '1')";
+        let twice = "select d.id, d.document from documents d, generate_series(1, 2) where d.id = any(:ids)";
+        let error = fetch_by(setup, twice, &["a"]).await.unwrap_err().to_string();
+        assert_eq!(error, "the query of document store forms answers several rows for id a");
+    }
+
+    #[tokio::test]
+    async fn integer_ids_are_listed_in_the_order_of_numbers() {
+        let setup = "create table l (id int primary key, document text); insert into l select n, 'x' from generate_series(1, 12) n";
+        let store = store(setup, "select id, document from l where id = any(:ids)").await.unwrap();
+        let most = NonZeroUsize::new(5).unwrap();
+        assert!(matches!(store.list(None, most).await, Err(ListError::Unable(_))));
+        let store = store.listing("select id from l").await.unwrap();
+        let first = store.list(Some("7"), most).await.unwrap();
+        let ids: Vec<&str> = first.documents.iter().map(|document| document.id.as_ref()).collect();
+        assert_eq!(ids, ["8", "9", "10", "11", "12"]);
+        assert_eq!(store.list(first.next.as_deref(), most).await.unwrap().documents, []);
+    }
+}
+
 /// What only a query can get wrong or be asked to do.
 mod queries {
     use super::*;
@@ -279,7 +490,7 @@ mod queries {
         for (query, expected) in [
             (
                 "select id, document from documents",
-                "document store forms: the query does not contain (:ids), which stands for the ids to fetch",
+                "document store forms: the query does not contain :ids, which stands for the ids to fetch",
             ),
             (
                 "select id, source from documents where id in (:ids)",
@@ -287,7 +498,7 @@ mod queries {
             ),
             (
                 "select id, document from documents where id in (:ids) and source = ?2",
-                "document store forms: the query has parameters of its own; only (:ids) is filled in",
+                "document store forms: the query has parameters of its own; only :ids is filled in",
             ),
             (
                 "select id, document from nowhere where id in (:ids)",

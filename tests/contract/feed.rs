@@ -13,6 +13,10 @@ mod couch_subject;
 mod couchdb;
 #[path = "kafka_subject.rs"]
 mod kafka_subject;
+#[path = "../support/postgres.rs"]
+mod postgres;
+#[path = "postgres_subject.rs"]
+mod postgres_subject;
 #[path = "../support/service.rs"]
 mod service;
 
@@ -53,6 +57,11 @@ trait Subject: Send + Sync {
 
     /// Makes the log again: same names, nothing in it.
     async fn make_again(&self);
+
+    /// A position beyond the end of the log, where `position` is the end of one of its partitions.
+    fn beyond(&self, position: &Position) -> Position {
+        Position::number(position.as_number() + 5)
+    }
 
     /// A source over the log.
     fn source(&self) -> Arc<dyn Source>;
@@ -314,7 +323,7 @@ async fn another_log_of_the_same_name_is_recognised(subject: &dyn Subject) {
 async fn a_checkpoint_beyond_the_end_is_refused(subject: &dyn Subject) {
     subject.append(TOPIC, 0, &["a"]).await;
     let read = next_read(&mut started(subject, Start::Earliest).await).await;
-    let beyond = Position::number(read.progress.next.as_number() + 5);
+    let beyond = subject.beyond(&read.progress.next);
     let checkpoint = Checkpoint { incarnation: read.progress.incarnation, position: beyond };
     let refused = resumed(subject, partition(0), checkpoint).await.err().unwrap();
     assert!(matches!(refused, Error::Incarnation { .. }), "{refused:?}");
@@ -364,6 +373,7 @@ macro_rules! contract {
 
 contract!(memory, super::memory());
 contract!(changelog, super::changelog());
+contract!(postgres_changelog, super::postgres_subject::postgres_log());
 contract!(kafka, super::kafka_subject::kafka());
 // One partition, whose changes are never cut off and never garbage; tests/couchdb.rs has what is its own.
 contract!(couch, super::couch_subject::databases(); [
@@ -508,4 +518,9 @@ async fn partitions_of_a_memory_log_take_turns() {
 #[tokio::test]
 async fn partitions_of_a_change_log_take_turns() {
     partitions_take_turns(&changelog().await).await;
+}
+
+#[tokio::test]
+async fn partitions_of_a_change_log_in_postgres_take_turns() {
+    partitions_take_turns(&postgres_subject::postgres_log().await).await;
 }

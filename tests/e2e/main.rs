@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests: helpers outside of test functions are not exempt")]
 
 mod admin;
+mod backfill;
 mod cli;
 mod commcare;
 mod elasticsearch;

@@ -13,6 +13,7 @@ partitions = 4
 [documents.store]
 kind = "sql"
 query = "select id, document, revision, deleted from documents where id in (:ids)"
+ids = "select id, source from documents where not deleted"
 
 [documents.inline]
 kind = "inline"

@@ -59,6 +59,11 @@ pub(crate) enum Command {
         /// The file; standard input when absent.
         file: Option<PathBuf>,
     },
+    /// Bring every document of a pillow's stores through its processors again; also while the engine runs.
+    ///
+    /// A running host does it beside its feed. Where none runs the pillow, this command does it itself. What was begun
+    /// goes on.
+    Backfill(Backfill),
     /// Search an index, embedded or on a server; also while the engine runs.
     Search(Search),
     /// Ask the tables of a SQL sink, reading only; also while the engine runs.
@@ -111,6 +116,22 @@ impl Run {
             .with_dedicated_migration_process()
             .ok_or_else(|| "--dedicated-migration-process needs --processes of 2 or more".to_owned())
     }
+}
+
+/// Arguments of `backfill`.
+#[derive(Debug, Args)]
+pub(crate) struct Backfill {
+    /// The pillow.
+    pub(crate) pillow: String,
+    /// Run only this processor.
+    #[arg(long)]
+    pub(crate) processor: Option<String>,
+    /// At most so many documents a second.
+    #[arg(long, value_name = "N")]
+    pub(crate) rate: Option<NonZeroU32>,
+    /// End the backfill that is under way, instead.
+    #[arg(long, conflicts_with_all = ["processor", "rate"])]
+    pub(crate) cancel: bool,
 }
 
 /// Arguments of `search`.

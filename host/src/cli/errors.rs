@@ -61,7 +61,8 @@ fn demand_choice(which: &Which) -> anyhow::Result<()> {
     if chosen {
         return Ok(());
     }
-    Err(WrongInput("say which: a number, --pillow, --processor, --document, or --all").into())
+    let choices = "say which: a number, --pillow, --processor, --document, or --all";
+    Err(WrongInput(choices.to_owned()).into())
 }
 
 fn filter(which: &Which) -> ParkedFilter {

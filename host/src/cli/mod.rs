@@ -2,6 +2,7 @@
 #![expect(clippy::print_stderr, reason = "a command line says on standard error what went wrong")]
 
 mod args;
+mod backfill;
 pub mod check;
 mod checkpoint;
 mod context;
@@ -63,7 +64,7 @@ impl Outcome {
 /// Flags that do not go together, where clap cannot tell.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct WrongInput(&'static str);
+pub(crate) struct WrongInput(pub(crate) String);
 
 /// Runs the program with its arguments; errors are printed with all their causes.
 pub fn main() -> ExitCode {
@@ -109,6 +110,7 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Run(command) => Box::pin(run::run(&arguments, command)).await,
         Command::Check => check::run(&arguments).await,
         Command::Publish { feed, file } => publish::run(&arguments, feed, file.as_deref()).await,
+        Command::Backfill(command) => Box::pin(backfill::run(&arguments, command)).await,
         Command::Search(command) => search::run(&arguments, command).await,
         Command::Sql(command) => sql::run(&arguments, command).await,
         Command::Processor(command) => processor::run(&arguments, command).await,

@@ -241,10 +241,14 @@ impl Resources {
                 let authorization = authorization.as_ref().map(|secret| secret.reveal().to_owned());
                 Arc::new(HttpDocuments::new(url.reveal(), authorization, at_once.get())?)
             }
-            Documents::Sql { database, query } => {
+            Documents::Sql { database, query, ids } => {
                 let database = self.database(database).await?;
-                let store = SqlDocuments::new(&database, name, query).await;
-                Arc::new(store.map_err(|error: QueryError| Outage::new("could not open a document store", error))?)
+                let failed = |error: QueryError| Outage::new("could not open a document store", error);
+                let store = SqlDocuments::new(&database, name, query).await.map_err(failed)?;
+                Arc::new(match ids {
+                    Some(ids) => store.listing(ids).await.map_err(failed)?,
+                    None => store,
+                })
             }
         };
         stores.insert(Arc::from(name), Arc::clone(&store));

@@ -11,17 +11,19 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, 
 use tokio_util::sync::CancellationToken;
 
 use crate::feed::Share;
-use crate::manifest::Observe;
+use crate::manifest::{MAIN, Observe};
 use crate::metrics::{Metrics, Statsd, push};
 use crate::model::{Clock, PillowName, chain};
 use crate::pipeline::Status;
+use crate::replay::Backfills;
 use crate::traces::{Exporter, Traces};
 
 use super::assemble::Resources;
+use super::backfill::Backfilling;
 use super::console::{Console, Overview, Reloaded};
 use super::disk::{Disk, Seen};
 use super::heartbeat::{Due, Pulse};
-use super::pillows::{Pillows, Report};
+use super::pillows::{Pillows, Purpose, Report};
 use super::watch::Watch;
 use super::{Error, load, scan};
 
@@ -59,6 +61,8 @@ pub enum Until {
     CaughtUp,
     /// When no retry is due any more. It reads no feed, and does not mind that a pillow is paused or halted.
     Retried,
+    /// When no backfill is open any more. It reads no feed either.
+    Backfilled,
 }
 
 /// How the host ended.
@@ -90,6 +94,7 @@ pub struct Host {
     seen: Option<Seen>,
     pillows: Pillows,
     pulse: Pulse,
+    backfills: Backfilling,
     /// What was said and still holds: it is not said again.
     said: BTreeSet<String>,
     /// Since when the retries that are due are the same.
@@ -148,9 +153,15 @@ impl Host {
         let (reload, reloads) = mpsc::channel(RELOAD_QUEUE);
         let (settings_file, pipelines) = (options.settings.clone(), options.pipelines.clone());
         let disk = Disk::new(settings_file, pipelines, options.only.clone(), (settings, texts.settings));
-        let retries_only = options.until == Until::Retried;
+        let purpose = match options.until {
+            Until::Stopped | Until::CaughtUp => Purpose::Feeds,
+            Until::Retried => Purpose::Retries,
+            Until::Backfilled => Purpose::Backfill,
+        };
+        let main = resources.database(MAIN).await.map_err(Error::Resources)?;
+        let backfills = Backfilling::new(Backfills::open(main).await.map_err(Error::Resources)?, purpose);
         Ok(Self {
-            pillows: Pillows::new(Arc::clone(&resources), Arc::clone(&id), retries_only),
+            pillows: Pillows::new(Arc::clone(&resources), Arc::clone(&id), purpose),
             options,
             id,
             grace_period,
@@ -161,6 +172,7 @@ impl Host {
             look_again: false,
             seen: None,
             pulse: Pulse::default(),
+            backfills,
             said: BTreeSet::new(),
             due: None,
             observe,
@@ -340,6 +352,7 @@ impl Host {
         let store = Arc::clone(self.resources.checkpoints());
         self.write_metrics();
         let due = self.pulse.beat(&self.id, &store, &self.pillows, Clock::System.now()).await;
+        let backfills_open = self.backfills.beat(&self.pillows).await;
         let is_settled = self.looks.is_empty() && self.seen.as_ref().is_some_and(|seen| self.pillows.is_settled(seen));
         if self.options.until == Until::Stopped || !is_settled {
             return None;
@@ -348,7 +361,11 @@ impl Host {
         if !stuck.is_empty() {
             return Some(HostEnd::PillowEnded(stuck));
         }
-        if self.options.until == Until::Retried { self.retried(due?) } else { None }
+        match self.options.until {
+            Until::Stopped | Until::CaughtUp => None,
+            Until::Retried => self.retried(due?),
+            Until::Backfilled => (backfills_open? == 0).then_some(HostEnd::Done),
+        }
     }
 
     /// Writes the metrics beside the file and renames, so that a reader never sees half of them.

@@ -8,6 +8,7 @@
 //! `assemble.rs` is the only file of the host that names every adapter.
 
 mod assemble;
+mod backfill;
 mod console;
 mod disk;
 mod environment;

@@ -25,11 +25,22 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// A database that is back is noticed within this time.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
+/// What the pillows run for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To read their feeds, and everything beside.
+    Feeds,
+    /// Their retries alone.
+    Retries,
+    /// Their backfills alone.
+    Backfill,
+}
+
 /// All pillows of the host.
 pub(super) struct Pillows {
     resources: Arc<Resources>,
     host: Arc<str>,
-    retries_only: bool,
+    purpose: Purpose,
     stop: CancellationToken,
     running: BTreeMap<PillowName, Running>,
     tasks: JoinSet<()>,
@@ -85,11 +96,11 @@ pub(super) enum Report {
 
 impl Pillows {
     /// None yet.
-    pub(super) fn new(resources: Arc<Resources>, host: Arc<str>, retries_only: bool) -> Self {
+    pub(super) fn new(resources: Arc<Resources>, host: Arc<str>, purpose: Purpose) -> Self {
         Self {
             resources,
             host,
-            retries_only,
+            purpose,
             stop: CancellationToken::new(),
             running: BTreeMap::new(),
             tasks: JoinSet::new(),
@@ -259,10 +270,11 @@ impl Pillows {
         let Next { file, shape, frame, generation } = next;
         let metrics = self.resources.metrics().pillow(name);
         metrics.generation.set(generation.number.cast_signed());
-        let hold = match (self.retries_only, shape.pillow.paused) {
-            (true, _) => Hold::RetriesOnly,
-            (false, true) => Hold::Manifest,
-            (false, false) => Hold::None,
+        let hold = match (self.purpose, shape.pillow.paused) {
+            (Purpose::Retries, _) => Hold::RetriesOnly,
+            (Purpose::Backfill, _) => Hold::BackfillOnly,
+            (Purpose::Feeds, true) => Hold::Manifest,
+            (Purpose::Feeds, false) => Hold::None,
         };
         tracing::info!(pillow = %name, ?generation, ?hold, "starts");
         let known = (Arc::clone(&self.host), metrics.clone());
@@ -300,7 +312,7 @@ impl Pillows {
             match running.handle.status.snapshot().state {
                 State::Halted { causes } => stuck.push(format!("{name} halted: {}", causes.join("; "))),
                 State::Failed { reason } => stuck.push(format!("{name} failed: {reason}")),
-                State::Paused if !self.retries_only => stuck.push(format!("{name} is paused")),
+                State::Paused if self.purpose == Purpose::Feeds => stuck.push(format!("{name} is paused")),
                 State::Paused | State::Starting | State::Running | State::Waiting { .. } | State::Stopped => {}
             }
         }

@@ -13,6 +13,7 @@ use crate::checkpoint::{HEARTBEAT_LIFETIME, Parked, SettleError};
 use crate::metrics::PillowMetrics;
 use crate::model::{Outage, Partition, chain};
 use crate::pipeline::{End, Generation, Pillow, Runner, State, Status};
+use crate::replay::Order;
 
 /// The first wait after a run that failed; doubled up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -32,6 +33,15 @@ pub(super) enum Hold {
     Manifest,
     /// It is here for its retries alone, also while it is paused or halted.
     RetriesOnly,
+    /// It is here for its backfill alone, also while it is paused.
+    BackfillOnly,
+}
+
+impl Hold {
+    /// Whether the pillow runs for something else than its feed.
+    fn is_alone(self) -> bool {
+        matches!(self, Self::RetriesOnly | Self::BackfillOnly)
+    }
 }
 
 /// What the host holds of a running pillow.
@@ -41,6 +51,8 @@ pub(super) struct Handle {
     pub(super) stop: CancellationToken,
     /// Where retries go now; each run has its own queue.
     pub(super) retries: watch::Receiver<Option<mpsc::Sender<Vec<Parked>>>>,
+    /// The backfill that it is to do.
+    pub(super) backfill: watch::Sender<Option<Arc<Order>>>,
     paused: watch::Sender<bool>,
     hold: Hold,
 }
@@ -55,6 +67,7 @@ pub(super) struct Supervisor {
     generations: watch::Receiver<Arc<Generation>>,
     paused: watch::Sender<bool>,
     retries: watch::Sender<Option<mpsc::Sender<Vec<Parked>>>>,
+    backfill: watch::Receiver<Option<Arc<Order>>>,
     stop: CancellationToken,
 }
 
@@ -70,16 +83,19 @@ pub(super) fn supervise(
     // Until the database was asked.
     let paused = watch::Sender::new(true);
     let retries = watch::Sender::new(None);
+    let backfill = watch::Sender::new(None);
+    let orders = backfill.subscribe();
     let handle = Handle {
         status: Arc::clone(&pillow.status),
         generations: generations.clone(),
         paused: paused.clone(),
         stop: stop.clone(),
         retries: retries.subscribe(),
+        backfill,
         hold,
     };
     let generations = generations.subscribe();
-    (handle, Supervisor { pillow, host, metrics, hold, generations, paused, retries, stop })
+    (handle, Supervisor { pillow, host, metrics, hold, generations, paused, retries, backfill: orders, stop })
 }
 
 impl Handle {
@@ -99,7 +115,7 @@ impl Supervisor {
     /// Runs the pillow until it is told to stop.
     pub(super) async fn run(mut self) {
         self.metrics.halted.set(0);
-        if self.hold != Hold::RetriesOnly && self.as_it_was_left().await.is_none() {
+        if !self.hold.is_alone() && self.as_it_was_left().await.is_none() {
             return self.pillow.status.set(State::Stopped);
         }
         let mut wait = FIRST_WAIT;
@@ -108,7 +124,8 @@ impl Supervisor {
             let (sender, receiver) = mpsc::channel(RETRY_QUEUE);
             self.retries.send_replace(Some(sender));
             let paused = self.paused.subscribe();
-            let runner = Runner::new(self.pillow.clone(), self.generations.clone(), paused, receiver);
+            let runner = Runner::new(self.pillow.clone(), self.generations.clone(), paused, receiver)
+                .with_backfills(self.backfill.clone());
             let end = Box::pin(runner.run(self.stop.clone())).await;
             self.retries.send_replace(None);
             if started.elapsed() > LONGEST_WAIT {

@@ -1,6 +1,8 @@
 //! A document store in memory, with injected outages and delays, for tests of what fetches documents.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use bytes::Bytes;
 
 use crate::model::{Change, Document, DocumentKey, Outage, is_stale};
 
-use super::DocumentStore;
+use super::{DocumentStore, ListError, Listed, ListedDocument};
 
 /// A store in memory. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -19,7 +21,7 @@ pub struct MemoryDocuments {
 
 #[derive(Debug, Default)]
 struct State {
-    documents: HashMap<DocumentKey, Stored>,
+    documents: BTreeMap<(Arc<str>, Arc<str>), Stored>,
     outages: usize,
     delay: Duration,
     fetches: Vec<Vec<DocumentKey>>,
@@ -34,23 +36,23 @@ enum Stored {
 impl MemoryDocuments {
     /// Stores a document, in place of the one before.
     pub fn put(&self, key: DocumentKey, bytes: impl Into<Bytes>) {
-        self.lock().documents.insert(key, Stored::Present { revision: None, bytes: bytes.into() });
+        self.lock().documents.insert(parts(key), Stored::Present { revision: None, bytes: bytes.into() });
     }
 
     /// Stores a document with its revision.
     pub fn put_revision(&self, key: DocumentKey, revision: &str, bytes: impl Into<Bytes>) {
         let stored = Stored::Present { revision: Some(revision.to_owned()), bytes: bytes.into() };
-        self.lock().documents.insert(key, stored);
+        self.lock().documents.insert(parts(key), stored);
     }
 
     /// Deletes a document; the store remembers that it was there.
     pub fn delete(&self, key: DocumentKey) {
-        self.lock().documents.insert(key, Stored::Deleted);
+        self.lock().documents.insert(parts(key), Stored::Deleted);
     }
 
     /// Forgets a document.
     pub fn forget(&self, key: &DocumentKey) {
-        self.lock().documents.remove(key);
+        self.lock().documents.remove(&parts(key.clone()));
     }
 
     /// Has the next `count` fetches end in an outage; 0 ends the outage at once.
@@ -88,11 +90,38 @@ impl DocumentStore for MemoryDocuments {
         }
         Ok(changes.iter().map(|change| state.find(change)).collect())
     }
+
+    async fn list(&self, after: Option<&str>, most: NonZeroUsize) -> Result<Listed, ListError> {
+        let after: Option<(Arc<str>, Arc<str>)> = after
+            .map(|after| after.split_once('\0').ok_or_else(|| ListError::Unable(format!("no place is called {after}"))))
+            .transpose()?
+            .map(|(source, id)| (Arc::from(source), Arc::from(id)));
+        let state = self.lock();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let present = state.documents.range((from, Bound::Unbounded));
+        let present = present.filter(|(_, stored)| matches!(stored, Stored::Present { .. })).take(most.get());
+        let mut listed = Listed::default();
+        for ((source, id), _) in present {
+            listed.next = Some(Arc::from(format!("{source}\0{id}")));
+            listed.documents.push(ListedDocument { source: Some(Arc::clone(source)), id: Arc::clone(id) });
+        }
+        Ok(listed)
+    }
+
+    async fn count(&self) -> Result<u64, ListError> {
+        let state = self.lock();
+        Ok(state.documents.values().filter(|stored| matches!(stored, Stored::Present { .. })).count() as u64)
+    }
+}
+
+/// A key that can be ordered.
+fn parts(key: DocumentKey) -> (Arc<str>, Arc<str>) {
+    (key.source, key.id)
 }
 
 impl State {
     fn find(&self, change: &Change) -> Document {
-        match self.documents.get(&change.key) {
+        match self.documents.get(&parts(change.key.clone())) {
             Some(Stored::Present { revision, .. }) if is_stale(change.revision.as_deref(), revision.as_deref()) => {
                 Document::Stale
             }

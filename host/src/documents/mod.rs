@@ -1,7 +1,7 @@
 //! Document stores: where the documents behind the changes are.
 //!
 //! One bulk fetch per batch and store. Present, deleted, missing and stale are answers; that a store cannot answer is
-//! an outage, and the batch waits.
+//! an outage, and the batch waits. A store that can also says which documents it holds, page by page, for a backfill.
 
 pub mod couch;
 pub mod http;
@@ -9,11 +9,41 @@ pub mod inline;
 pub mod memory;
 pub mod sql;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::model::{Change, Document, Outage};
+
+/// A page of what a store holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listed {
+    /// The documents, each once over all pages; none after the last.
+    pub documents: Vec<ListedDocument>,
+    /// Where the next page begins: a text of the store's own, which may be kept and given to it later.
+    pub next: Option<Arc<str>>,
+}
+
+/// A document that a store holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedDocument {
+    /// The name of its source, where the store knows it.
+    pub source: Option<Arc<str>>,
+    /// Its id.
+    pub id: Arc<str>,
+}
+
+/// Why a store does not say what it holds.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// It never will; what would have to be different.
+    #[error("{0}")]
+    Unable(String),
+    /// It cannot answer now.
+    #[error("could not list the documents")]
+    Outage(#[source] Outage),
+}
 
 /// Fetches documents.
 #[async_trait]
@@ -23,6 +53,24 @@ pub trait DocumentStore: Send + Sync {
     /// # Errors
     /// When the store cannot answer now; nothing is known about any of the documents then.
     async fn fetch(&self, changes: &[Arc<Change>]) -> Result<Vec<Document>, Outage>;
+
+    /// What it holds after `after`, in an order that does not change, at most `most`. What is stored or removed while
+    /// the pages are read may be among them or not: its change is in the feed.
+    ///
+    /// # Errors
+    /// When the store cannot list its documents, or cannot answer now.
+    async fn list(&self, after: Option<&str>, most: NonZeroUsize) -> Result<Listed, ListError> {
+        let _ = (after, most);
+        Err(ListError::Unable("this kind of document store cannot list what it holds".to_owned()))
+    }
+
+    /// About how many documents [`DocumentStore::list`] lists in all.
+    ///
+    /// # Errors
+    /// As there.
+    async fn count(&self) -> Result<u64, ListError> {
+        Err(ListError::Unable("this kind of document store cannot list what it holds".to_owned()))
+    }
 
     /// Whether a document is as old as its change, because it travels in it. What comes of it is then ordered by the
     /// change's place in the log, not by when it was fetched.

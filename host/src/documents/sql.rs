@@ -1,9 +1,10 @@
 //! Documents in a SQL database, by a query that the operator writes.
 //!
-//! The query takes many ids at once, where it says `(:ids)`:
+//! The query takes many ids at once, where it says `:ids`; in SQLite a list, in PostgreSQL an array:
 //!
 //! ```sql
 //! select id, document, revision, deleted from documents where source = 'form-sql' and id in (:ids)
+//! select id, document, revision, deleted from documents where source = 'form-sql' and id = any(:ids)
 //! ```
 //!
 //! It must select `id` and `document`; `revision` and `deleted` are used where it selects them. Ids are compared as
@@ -17,19 +18,27 @@
 //!
 //! An answer that cannot be told apart (two rows for one id, a `deleted` that is text) is an outage that names the
 //! query: the pillow waits for the operator, and nothing is skipped.
+//!
+//! A second query, which selects all ids and optionally the `source` of each, lets a store list what it holds:
+//!
+//! ```sql
+//! select id from documents where source = 'form-sql' and not deleted
+//! ```
+
+mod postgres;
+mod sqlite;
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Either, Executor, Row, SqlSafeStr, Statement};
 
 use crate::model::{Change, Document, Outage, is_stale};
-use crate::sql::{Database, Sqlite};
+use crate::sql::Database;
 
-use super::DocumentStore;
+use super::{DocumentStore, ListError, Listed};
 
 /// Most ids in one query; a larger batch is fetched in several. Bounds how long one statement holds its snapshot.
 const CHUNK: usize = 500;
@@ -37,17 +46,22 @@ const CHUNK: usize = 500;
 /// A store over a query.
 #[derive(Debug)]
 pub struct SqlDocuments {
-    sqlite: Sqlite,
     /// What it is called in messages: the name of the store in the settings.
     name: String,
-    statement: String,
+    queries: Queries,
+}
+
+#[derive(Debug)]
+enum Queries {
+    Sqlite(sqlite::Queries),
+    Postgres(postgres::Queries),
 }
 
 /// Why a query cannot be a document store.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
     /// It does not say where the ids go.
-    #[error("document store {store}: the query does not contain (:ids), which stands for the ids to fetch")]
+    #[error("document store {store}: the query does not contain :ids, which stands for the ids to fetch")]
     NoIds {
         /// The store.
         store: String,
@@ -63,10 +77,28 @@ pub enum QueryError {
         missing: &'static str,
     },
     /// It has parameters besides the ids.
-    #[error("document store {store}: the query has parameters of its own; only (:ids) is filled in")]
+    #[error("document store {store}: the query has parameters of its own; only :ids is filled in")]
     Parameters {
         /// The store.
         store: String,
+    },
+    /// The ids are compared as something that they cannot be.
+    #[error("document store {store}: the query takes the ids as {found}; {remedy}")]
+    IdType {
+        /// The store.
+        store: String,
+        /// What the database makes of `:ids`.
+        found: String,
+        /// What to write instead.
+        remedy: &'static str,
+    },
+    /// A column cannot be understood.
+    #[error("document store {store}: deleted must be a boolean or an integer, not {found}")]
+    DeletedType {
+        /// The store.
+        store: String,
+        /// What it is.
+        found: String,
     },
     /// The database does not understand it.
     #[error("document store {store}: the database refuses the query")]
@@ -97,7 +129,8 @@ pub enum QueryError {
 /// A row of the query.
 #[derive(Debug)]
 struct Stored {
-    document: Option<Bytes>,
+    id: Option<String>,
+    document: Option<Vec<u8>>,
     revision: Option<String>,
     deleted: bool,
 }
@@ -108,70 +141,54 @@ impl SqlDocuments {
     /// # Errors
     /// When the query lacks the ids or a column, or the database refuses it.
     pub async fn new(database: &Database, name: &str, query: &str) -> Result<Self, QueryError> {
-        let store = || name.to_owned();
-        let Database::Sqlite(sqlite) = database else {
-            let source = Outage { operation: "a document store needs SQLite".to_owned(), source: None };
-            return Err(QueryError::Outage { store: store(), source });
+        let queries = match database {
+            Database::Sqlite(sqlite) => Queries::Sqlite(sqlite::Queries::new(sqlite, name, query).await?),
+            Database::Postgres(postgres) => Queries::Postgres(postgres::Queries::new(postgres, name, query).await?),
         };
-        let refused = |source| QueryError::Refused { store: store(), source };
-        let failed = |error: sqlx::Error| {
-            let source = Outage::new(format!("could not reach {}", sqlite.path), error);
-            QueryError::Outage { store: store(), source }
+        Ok(Self { name: name.to_owned(), queries })
+    }
+
+    /// The same store, which lists its documents by the query `ids`, checked as well.
+    ///
+    /// # Errors
+    /// When the query does not select `id`, or the database refuses it.
+    pub async fn listing(self, ids: &str) -> Result<Self, QueryError> {
+        let queries = match self.queries {
+            Queries::Sqlite(queries) => Queries::Sqlite(queries.listing(&self.name, ids).await?),
+            Queries::Postgres(queries) => Queries::Postgres(queries.listing(&self.name, ids).await?),
         };
-        let mut connection = sqlite.readers.acquire().await.map_err(failed)?;
-        let encoding: String =
-            sqlx::query_scalar("pragma encoding").fetch_one(&mut *connection).await.map_err(failed)?;
-        if encoding != "UTF-8" {
-            return Err(QueryError::Encoding { store: store(), encoding });
-        }
-        let query = with_ids(query).ok_or_else(|| QueryError::NoIds { store: store() })?;
-        let prepared =
-            (&mut *connection).prepare(AssertSqlSafe(query.clone()).into_sql_str()).await.map_err(refused)?;
-        let columns: Vec<&str> = prepared.columns().iter().map(sqlx::Column::name).collect();
-        let selected = |column: &str| columns.iter().any(|candidate| candidate.eq_ignore_ascii_case(column));
-        if let Some(missing) = ["id", "document"].into_iter().find(|column| !selected(column)) {
-            return Err(QueryError::NoColumn { store: store(), found: columns.join(", "), missing });
-        }
-        if !matches!(prepared.parameters(), Some(Either::Right(1))) {
-            return Err(QueryError::Parameters { store: store() });
-        }
-        // The query becomes a table, so that its columns stand where we want them, as the types that we want. The line
-        // break ends a comment in its last line.
-        let optional = |column: &'static str| if selected(column) { column } else { "null" };
-        let statement = format!(
-            "select cast(id as text), cast(document as blob), cast({} as text), {} from (\n{query}\n)",
-            optional("revision"),
-            optional("deleted"),
-        );
-        (&mut *connection).prepare(AssertSqlSafe(statement.clone()).into_sql_str()).await.map_err(refused)?;
-        Ok(Self { sqlite: sqlite.clone(), name: store(), statement })
+        Ok(Self { queries, ..self })
     }
 
     async fn fetch_chunk(&self, ids: &[&str]) -> Result<HashMap<String, Stored>, Outage> {
         let failed = |error| Outage::new(format!("could not fetch documents of store {}", self.name), error);
-        let rows: Vec<SqliteRow> = sqlx::query(AssertSqlSafe(self.statement.as_str()))
-            .bind(as_json(ids))
-            .fetch_all(&self.sqlite.readers)
-            .await
-            .map_err(failed)?;
+        let rows = match &self.queries {
+            Queries::Sqlite(queries) => queries.fetch(ids).await,
+            Queries::Postgres(queries) => queries.fetch(ids).await,
+        };
+        let rows = rows.map_err(failed)?;
         let mut found = HashMap::with_capacity(rows.len());
-        for row in rows {
-            let id: Option<String> = row.try_get(0).map_err(failed)?;
-            let document: Option<Vec<u8>> = row.try_get(1).map_err(failed)?;
-            let deleted: Option<i64> = row.try_get(3).map_err(failed)?;
-            let stored = Stored {
-                document: document.map(Bytes::from),
-                revision: row.try_get(2).map_err(failed)?,
-                deleted: deleted.is_some_and(|deleted| deleted != 0),
-            };
-            let Some(id) = id else { continue };
+        for mut row in rows {
+            let Some(id) = row.id.take() else { continue };
             if found.contains_key(&id) {
                 let operation = format!("the query of document store {} answers several rows for id {id}", self.name);
                 return Err(Outage { operation, source: None });
             }
-            found.insert(id, stored);
+            found.insert(id, row);
         }
         Ok(found)
+    }
+
+    fn unable(&self) -> ListError {
+        let name = &self.name;
+        ListError::Unable(format!(
+            "document store {name} does not know what it holds: give it a query `ids` in the settings, such as \
+             `select id from documents`"
+        ))
+    }
+
+    fn list_outage(&self, error: sqlx::Error) -> ListError {
+        ListError::Outage(Outage::new(format!("could not list the documents of store {}", self.name), error))
     }
 }
 
@@ -181,37 +198,55 @@ impl DocumentStore for SqlDocuments {
         let mut documents = Vec::with_capacity(changes.len());
         for chunk in changes.chunks(CHUNK) {
             let ids: Vec<&str> = chunk.iter().map(|change| change.key.id.as_ref()).collect();
-            let found = self.fetch_chunk(&ids).await?;
-            documents.extend(chunk.iter().map(|change| answer(change, found.get(change.key.id.as_ref()))));
+            let mut found = self.fetch_chunk(&ids).await?;
+            // A document is asked for twice where changes are not collapsed; the last one takes the bytes along.
+            let mut left: HashMap<&str, usize> = HashMap::with_capacity(ids.len());
+            ids.iter().for_each(|id| *left.entry(id).or_default() += 1);
+            for change in chunk {
+                let id = change.key.id.as_ref();
+                let left = left.entry(id).or_default();
+                *left -= 1;
+                let document = match left {
+                    0 => found.get_mut(id).and_then(|stored| stored.document.take()),
+                    _ => found.get(id).and_then(|stored| stored.document.clone()),
+                };
+                documents.push(answer(change, found.get(id), document));
+            }
         }
         Ok(documents)
     }
-}
 
-fn answer(change: &Change, stored: Option<&Stored>) -> Document {
-    let gone = if change.deleted { Document::Deleted } else { Document::Missing };
-    match stored {
-        None => gone,
-        Some(stored) if stored.deleted => Document::Deleted,
-        Some(Stored { document: None, .. }) => gone,
-        Some(stored) if is_stale(change.revision.as_deref(), stored.revision.as_deref()) => Document::Stale,
-        Some(Stored { document: Some(bytes), .. }) => Document::Present(bytes.clone()),
+    async fn list(&self, after: Option<&str>, most: NonZeroUsize) -> Result<Listed, ListError> {
+        let most = i64::try_from(most.get()).unwrap_or(i64::MAX);
+        let listed = match &self.queries {
+            Queries::Sqlite(queries) => queries.list(after, most).await,
+            Queries::Postgres(queries) => queries.list(after, most).await,
+        };
+        listed.map_err(|error| self.list_outage(error))?.ok_or_else(|| self.unable())
+    }
+
+    async fn count(&self) -> Result<u64, ListError> {
+        let counted = match &self.queries {
+            Queries::Sqlite(queries) => queries.count().await,
+            Queries::Postgres(queries) => queries.count().await,
+        };
+        let counted = counted.map_err(|error| self.list_outage(error))?.ok_or_else(|| self.unable())?;
+        Ok(u64::try_from(counted).unwrap_or(0))
     }
 }
 
-/// The query with a table of the ids in place of `:ids`; none when it does not contain that.
-fn with_ids(query: &str) -> Option<String> {
-    let query = query.trim().trim_end_matches(';');
-    query.contains(":ids").then(|| query.replace(":ids", "select value from json_each(?1)"))
+fn answer(change: &Change, stored: Option<&Stored>, document: Option<Vec<u8>>) -> Document {
+    let gone = if change.deleted { Document::Deleted } else { Document::Missing };
+    match (stored, document) {
+        (None, _) => gone,
+        (Some(stored), _) if stored.deleted => Document::Deleted,
+        (Some(_), None) => gone,
+        (Some(stored), _) if is_stale(change.revision.as_deref(), stored.revision.as_deref()) => Document::Stale,
+        (Some(_), Some(document)) => Document::Present(Bytes::from(document)),
+    }
 }
 
-/// The ids as a JSON array. A column that was declared without a type holds integers beside texts, and compares them as
-/// different; so what looks like an integer is asked for as both.
-fn as_json(ids: &[&str]) -> String {
-    let mut values: Vec<serde_json::Value> = ids.iter().map(|id| (*id).into()).collect();
-    values.extend(ids.iter().filter_map(|id| {
-        let number: i64 = id.parse().ok()?;
-        (number.to_string() == *id).then(|| number.into())
-    }));
-    serde_json::Value::Array(values).to_string()
+/// The operator's text without what would end it early.
+fn body(query: &str) -> &str {
+    query.trim().trim_end_matches(';')
 }

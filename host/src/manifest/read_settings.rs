@@ -274,7 +274,8 @@ impl<'a> Reader<'a, '_> {
                 Some((_, section)) => {
                     let database = self.database_reference(&section);
                     let query = section.required_text("query").map(|query| Self::query(&section, query));
-                    database.zip(query).map(|(database, query)| Documents::Sql { database, query })
+                    let ids = section.text("ids").map(|ids| ids.value);
+                    database.zip(query).map(|(database, query)| Documents::Sql { database, query, ids })
                 }
                 None => None,
             };

@@ -75,6 +75,8 @@ pub enum Documents {
         database: Arc<str>,
         /// The query, with `:ids` where the ids go.
         query: String,
+        /// The query for all ids, for a backfill.
+        ids: Option<String>,
     },
     /// CouchDB.
     Couch {

@@ -58,7 +58,7 @@ pub(super) mod settings {
     pub(in super::super) static PARAMETERS: Shape = names("feeds.NAME.parameters");
     pub(in super::super) static DOCUMENTS: Shape = names("documents");
     pub(in super::super) static STORE: [Shape; 4] = [
-        kind("documents.NAME", "sql", &["kind", "database", "query"]),
+        kind("documents.NAME", "sql", &["kind", "database", "query", "ids"]),
         Shape { secrets: &["url"], ..kind("documents.NAME", "couchdb", &["kind", "url", "database"]) },
         Shape {
             secrets: &["url", "authorization"],

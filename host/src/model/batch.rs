@@ -25,8 +25,32 @@ pub struct Batch {
     pub version: WriteVersion,
     /// When it closed.
     pub time: Timestamp,
-    /// For a retry: the only processor to run.
+    /// The only processor to run: of a retry, and of a backfill that was asked for one.
     pub only: Option<ProcessorName>,
+    /// Where its changes come from.
+    pub origin: Origin,
+    /// The partition of the feed that its changes count as: it gives processors the topic, and failures their place. The
+    /// lane itself, but for a backfill.
+    pub home: Partition,
+}
+
+/// Where the changes of a batch come from. Replays have a number, by which a batch from the feed that closes later takes
+/// documents over from them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The feed.
+    Feed,
+    /// Parked failures.
+    Retry(u64),
+    /// A document store.
+    Backfill(u64),
+}
+
+impl Origin {
+    /// Whether it proves something about what comes from now on: retries are an operator's wish.
+    pub fn counts(self) -> bool {
+        !matches!(self, Self::Retry(_))
+    }
 }
 
 /// Whether several changes of one document in a batch are one.

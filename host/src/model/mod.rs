@@ -13,7 +13,7 @@ mod names;
 mod progress;
 mod write;
 
-pub use batch::{Batch, Collapse, Outcome, Want, collapse};
+pub use batch::{Batch, Collapse, Origin, Outcome, Want, collapse};
 pub use change::{Beside, Change, DecodeError, Entry, Undecodable};
 pub use clock::{Clock, timestamp_text};
 pub use describe::{Column, ColumnKind, Description, Index, Problem, Table, TableIndex};

@@ -100,6 +100,7 @@ impl Runner {
         self.lanes.clear(partition);
         self.positions.remove(partition);
         self.pillow.status.disown(partition);
+        self.end_backfill(partition);
     }
 }
 

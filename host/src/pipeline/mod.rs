@@ -7,6 +7,7 @@
 //! Knows ports, no adapters. Deliberately absent: restarting. [`Runner::run`] drains and returns with the reason; who
 //! supervises it decides whether and when to begin again, always from the checkpoint.
 
+mod backfill;
 mod backoff;
 mod carry;
 mod drain;
@@ -18,6 +19,7 @@ mod lanes;
 mod hand_over;
 mod ownership;
 mod process;
+mod replays;
 mod runner;
 mod settle;
 mod status;

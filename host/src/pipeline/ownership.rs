@@ -32,6 +32,8 @@ pub(super) struct Tenure {
 /// What a run owns.
 pub(super) struct Ownership {
     held: HashMap<Partition, Tenure>,
+    /// Those of them that are no partitions of the feed: the lanes of a backfill.
+    beside: BTreeSet<Partition>,
     /// The feed's partitions that are to be this run's, each with the number of the event that said so.
     assigned: HashMap<Partition, u64>,
     events: u64,
@@ -57,6 +59,7 @@ impl Ownership {
     pub(super) fn new() -> Self {
         Self {
             held: HashMap::new(),
+            beside: BTreeSet::new(),
             assigned: HashMap::new(),
             events: 0,
             leaving: BTreeMap::new(),
@@ -76,6 +79,31 @@ impl Ownership {
         self.held.get(partition).map(|tenure| tenure.epoch)
     }
 
+    /// What is owned of the feed, with the epochs.
+    pub(super) fn of_feed(&self) -> impl Iterator<Item = (&Partition, Epoch)> {
+        let of_feed = self.held.iter().filter(|(partition, _)| !self.beside.contains(*partition));
+        of_feed.map(|(partition, tenure)| (partition, tenure.epoch))
+    }
+
+    /// Whether this is an owned partition of the feed.
+    pub(super) fn is_of_feed(&self, partition: &Partition) -> bool {
+        self.held.contains_key(partition) && !self.beside.contains(partition)
+    }
+
+    /// Owns a lane beside the feed.
+    pub(super) fn own_beside(&mut self, lane: Partition, epoch: Epoch, give_up: &CancellationToken) {
+        let tenure = Tenure { epoch, era: Era::new(epoch, WriteVersion(0)), give_up: give_up.child_token() };
+        self.held.insert(lane.clone(), tenure);
+        self.beside.insert(lane);
+    }
+
+    /// Owns no lane beside the feed any more; says which they were.
+    pub(super) fn forget_beside(&mut self) -> BTreeSet<Partition> {
+        let lanes = std::mem::take(&mut self.beside);
+        lanes.iter().for_each(|lane| self.forget(lane));
+        lanes
+    }
+
     /// Whether nothing comes or goes.
     pub(super) fn is_steady(&self) -> bool {
         self.taking.is_empty() && self.leaving.is_empty()
@@ -83,7 +111,7 @@ impl Ownership {
 
     /// Whether nothing is left but what others took.
     pub(super) fn lost_all(&self) -> bool {
-        self.held.is_empty() && self.taking.is_empty() && !self.fenced.is_empty()
+        self.of_feed().next().is_none() && self.taking.is_empty() && !self.fenced.is_empty()
     }
 
     /// The partitions that leave.
@@ -196,7 +224,7 @@ impl Ownership {
         if let Some(tenure) = self.held.remove(partition) {
             tenure.give_up.cancel();
         }
-        if !self.leaving.contains_key(partition) {
+        if !self.leaving.contains_key(partition) && !self.beside.remove(partition) {
             self.fenced.insert(partition.clone(), Instant::now());
         }
         true

@@ -1,13 +1,14 @@
 //! From a batch with documents to what is to be written: calls the processors, fetches what they need, sorts answers.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::model::{
-    Batch, Digest, Document, Failure, FailureId, FailureKind, Found, Item, Outage, Outcome, PartFailure, ProcessorName,
-    Resolved, RetryHelps, Undecodable, Want, Write, WriteVersion,
+    Batch, Digest, Document, DocumentKey, Failure, FailureId, FailureKind, Found, Item, Outage, Outcome, PartFailure,
+    ProcessorName, Resolved, RetryHelps, Undecodable, Want, Write, WriteVersion,
 };
 use crate::processor::{Call, StartError};
 use crate::traces::BatchTrace;
@@ -156,7 +157,7 @@ pub(super) async fn process(
         }
         let job = Job {
             generation: Arc::clone(&processed.generation),
-            topic: Arc::clone(&processed.batch.partition.topic),
+            topic: Arc::clone(&processed.batch.home.topic),
             time: processed.batch.time,
             tasks,
         };
@@ -274,6 +275,17 @@ impl Processed {
         let failure = failure_of(&self.batch, stage, place, failure, last_log);
         self.failures.push(failure);
     }
+
+    /// Leaves documents to batches that closed later: whatever came of them here is forgotten.
+    pub(super) fn leave(&mut self, documents: &HashSet<DocumentKey>) {
+        if documents.is_empty() {
+            return;
+        }
+        let changes = &self.batch.changes;
+        self.writes.retain(|write| !documents.contains(&changes[write.change].key));
+        self.failures.retain(|failure| !documents.contains(&failure.id.document));
+        self.resolved.retain(|resolved| !documents.contains(&resolved.document));
+    }
 }
 
 /// The failure of `stage` on one change of the batch.
@@ -298,7 +310,7 @@ fn failure_by(
     let change = &batch.changes[place];
     Failure {
         id: FailureId { processor: Some(processor), part: failure.part, document: change.key.clone() },
-        partition: batch.partition.clone(),
+        partition: batch.home.clone(),
         position: change.position.clone(),
         kind: failure.kind,
         message: failure.message,

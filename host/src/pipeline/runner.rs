@@ -13,11 +13,13 @@ use tokio_util::sync::CancellationToken;
 use crate::checkpoint::{CheckpointStore, Parked, SettleError};
 use crate::feed::{self, Event as FeedEvent, Feed, Limits, Read, Source, Start};
 use crate::model::{
-    Batch, Change, Clock, Collapse, Entry, Epoch, Partition, PillowName, Position, WriteVersion, chain, collapse,
+    Batch, Change, Clock, Collapse, Entry, Epoch, Origin, Partition, PillowName, Position, WriteVersion, chain,
+    collapse,
 };
 use crate::replay::{RetryGroup, group};
 use crate::traces::BatchTrace;
 
+use super::backfill::{Backfill, Step};
 use super::carry::Carrier;
 use super::fetch::Fetcher;
 use super::generation::Generation;
@@ -25,9 +27,12 @@ use super::halt::{Cause, FailureLimit, FailureWindow};
 use super::lanes::{Lanes, Ticket};
 use super::ownership::{Ownership, Taken, acquire};
 use super::process::Processed;
+use super::replays::Replays;
 use super::settle::{Done, Group, Settler};
 use super::status::{State, Status};
 use super::workers::Workers;
+
+mod replay;
 
 /// How often the ends of the partitions are asked for.
 const LAG_EVERY: Duration = Duration::from_secs(2);
@@ -115,6 +120,9 @@ pub struct Runner {
     pub(super) at_end: bool,
     /// When the feed was last turned to; noted only while batches are traced.
     turned: Option<SystemTime>,
+    /// What is replayed beside the feed, and what the feed takes over from it.
+    replays: Replays,
+    backfill: Backfill,
     /// A settle did not commit: what follows it in its lane must not settle either.
     pub(super) cut_off: bool,
     /// Ends the waiting for what is down: cancelled by the stop, and when the run drains for another reason.
@@ -137,6 +145,7 @@ enum Event {
     Carried(Result<Carried, JoinError>),
     Settled(Result<(Done, Duration), JoinError>),
     Retry(Vec<Parked>),
+    Backfill(Option<Result<Step, JoinError>>),
     Feed(Result<FeedEvent, feed::Error>),
 }
 
@@ -175,6 +184,8 @@ impl Runner {
             waiting_retries: Vec::new(),
             at_end: false,
             turned: None,
+            replays: Replays::default(),
+            backfill: Backfill::default(),
             cut_off: false,
             give_up: CancellationToken::new(),
         }
@@ -239,6 +250,8 @@ impl Runner {
                     }
                 }
                 Event::Retry(parked) => self.waiting_retries.extend(group(parked)),
+                Event::Backfill(None) => self.backfill.take_order(&self.pillow.fetcher, &self.pillow.topics),
+                Event::Backfill(Some(Ok(step))) => self.replay(step),
                 Event::Carried(Ok((ticket, Some(processed)))) => {
                     self.lanes.finish(&ticket, *processed);
                     self.settle_ready();
@@ -255,7 +268,9 @@ impl Runner {
                     }
                     self.settle_ready();
                 }
-                Event::Carried(Err(error)) | Event::Settled(Err(error)) => return End::Failed(error.to_string()),
+                Event::Carried(Err(error)) | Event::Settled(Err(error)) | Event::Backfill(Some(Err(error))) => {
+                    return End::Failed(error.to_string());
+                }
                 Event::Feed(Ok(FeedEvent::AtEnd)) => self.at_end = true,
                 Event::Feed(Ok(FeedEvent::Read(read))) => {
                     self.at_end = false;
@@ -268,7 +283,8 @@ impl Runner {
             }
             self.hand_over(feed);
             self.start_retries();
-            self.pillow.status.set_caught_up(self.at_end && self.is_idle());
+            self.start_backfill();
+            self.pillow.status.set_caught_up(self.at_end && self.is_idle() && !self.backfill.is_active());
         }
     }
 
@@ -290,6 +306,7 @@ impl Runner {
             _ = lag.tick() => Event::Lag,
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Event::Overdue,
             Some(taken) = self.owned.next_taken() => Event::Taken(taken),
+            step = self.backfill.next() => Event::Backfill(step),
             event = async { if reads { feed.next(limits).await } else { feed.attend().await } } => Event::Feed(event),
         }
     }
@@ -344,8 +361,11 @@ impl Runner {
             counts.read += count as u64;
             counts.collapsed += (decoded - changes.len()) as u64;
         });
+        self.replays.take_over(&changes);
         let batch = Batch {
             partition: read.progress.partition.clone(),
+            home: read.progress.partition.clone(),
+            origin: Origin::Feed,
             progress: Some(read.progress),
             changes,
             undecodable,
@@ -356,29 +376,6 @@ impl Runner {
         };
         let trace = self.turned.and_then(|turned| self.pillow.status.begin_trace(turned));
         self.carry(batch, trace);
-    }
-
-    fn start_retries(&mut self) {
-        while self.has_room() {
-            let Some(retry) = self.waiting_retries.pop() else {
-                return;
-            };
-            // A partition that another host owns is that host's to retry.
-            if self.owned.tenure(&retry.partition).is_none() {
-                continue;
-            }
-            let batch = Batch {
-                partition: retry.partition,
-                progress: None,
-                read: retry.changes.len(),
-                changes: retry.changes,
-                undecodable: Vec::new(),
-                version: WriteVersion(0),
-                time: self.pillow.clock.now(),
-                only: Some(retry.processor),
-            };
-            self.carry(batch, None);
-        }
     }
 
     fn carry(&mut self, batch: Batch, trace: Option<Box<BatchTrace>>) {
@@ -402,11 +399,22 @@ impl Runner {
         if !self.settling.is_empty() || self.cut_off {
             return;
         }
-        let batches = self.lanes.take_ready();
+        let mut batches = self.lanes.take_ready();
         if batches.is_empty() {
             return;
         }
         let mut owned: Vec<(Partition, Epoch)> = Vec::new();
+        for processed in &mut batches {
+            match processed.batch.origin {
+                Origin::Feed => {}
+                Origin::Retry(number) => processed.leave(&self.replays.settle(number)),
+                Origin::Backfill(number) => {
+                    processed.leave(&self.replays.settle(number));
+                    // Its documents may be of any partition: nobody else may have one of them.
+                    owned = self.epochs_of_the_feed();
+                }
+            }
+        }
         for processed in &batches {
             let partition = &processed.batch.partition;
             if owned.iter().all(|(known, _)| known != partition) {
@@ -454,7 +462,9 @@ impl Runner {
         let now = self.pillow.clock.now();
         for processed in &batches {
             let batch = &processed.batch;
-            if let Some(progress) = &batch.progress
+            if let Origin::Backfill(_) = batch.origin {
+                self.backfill.settled(&batch.partition, batch.progress.as_ref());
+            } else if let Some(progress) = &batch.progress
                 && self.owned.epoch(&progress.partition).is_some()
             {
                 self.positions.insert(progress.partition.clone(), progress.next.clone());
@@ -465,7 +475,7 @@ impl Runner {
             }
         }
         for (partition, depth) in self.lanes.depths() {
-            if self.owned.epoch(partition).is_some() {
+            if self.owned.is_of_feed(partition) {
                 self.pillow.status.set_in_flight(partition, depth);
             }
         }
@@ -484,10 +494,11 @@ impl Runner {
                 counts.skipped += processed.tallies.iter().map(|tally| tally.skipped).sum::<u64>();
                 counts.written += processed.sent as u64;
                 let entries = processed.batch.read as u64;
-                if processed.batch.only.is_some() {
-                    counts.retried += entries;
-                } else {
-                    counts.settled += entries;
+                match processed.batch.origin {
+                    Origin::Feed => counts.settled += entries,
+                    Origin::Retry(_) => counts.retried += entries,
+                    // Its own report counts it.
+                    Origin::Backfill(_) => {}
                 }
             }
         });

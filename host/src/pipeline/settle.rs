@@ -1,5 +1,6 @@
 //! Writes finished batches to their sinks, then commits: the only way in which progress moves.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -11,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 use crate::checkpoint::{CheckpointStore, SettleError, Settled, Settlement};
 use crate::fault;
 use crate::metrics::SinkMetrics;
+use crate::model::Origin as BatchOrigin;
 use crate::model::{
-    Clock, Epoch, Failure, FailureKind, Outage, PartFailure, Partition, PillowName, ProcessorName, Resolved, RowWrite,
-    Write, chain,
+    Batch, Clock, Epoch, Failure, FailureKind, Outage, PartFailure, Partition, PillowName, ProcessorName, Resolved,
+    RowWrite, Write, chain,
 };
 use crate::sink::{Rejected, Sink, Versioned};
 
@@ -114,7 +116,7 @@ impl Settler {
 
         reject(&mut group.batches, loads);
         // Retries are an operator's wish and prove nothing about the feed.
-        let from_feed = || group.batches.iter().filter(|processed| processed.batch.only.is_none());
+        let from_feed = || group.batches.iter().filter(|processed| processed.batch.origin.counts());
         let seen: usize =
             from_feed().map(|processed| processed.batch.changes.len() + processed.batch.undecodable.len()).sum();
         let failed: Vec<Failure> = from_feed().flat_map(|processed| &processed.failures).cloned().collect();
@@ -188,7 +190,7 @@ impl Settler {
             parked.extend(failures.into_iter().map(|failure| (at, failure)));
             progress.extend(processed.batch.progress.clone());
             if !rows.is_empty() {
-                let partition = &processed.batch.partition;
+                let partition = &processed.batch.home;
                 changes.extend(processed.batch.changes.iter().map(|change| (partition.clone(), Arc::clone(change))));
             }
             for stage in &processed.generation.stages {
@@ -229,17 +231,21 @@ impl Settler {
 }
 
 impl Draft {
-    /// Leaves out all that belongs to a partition, and its batches.
+    /// Leaves out all that belongs to a partition, and its batches; those of a backfill too, which may hold documents of
+    /// every partition.
     fn leave_out(&mut self, partition: &Partition, batches: &mut Vec<Processed>) {
-        let stays: Vec<bool> = batches.iter().map(|processed| processed.batch.partition != *partition).collect();
+        let goes = |batch: &Batch| batch.partition == *partition || matches!(batch.origin, BatchOrigin::Backfill(_));
+        let stays: Vec<bool> = batches.iter().map(|processed| !goes(&processed.batch)).collect();
+        let gone = batches.iter().map(|processed| &processed.batch).filter(|batch| goes(batch));
+        let gone: BTreeSet<Partition> = gone.map(|batch| batch.partition.clone()).chain([partition.clone()]).collect();
         let Settlement { owned, progress, parked, resolved, rows, changes, .. } = &mut self.settlement;
-        owned.retain(|(known, _)| known != partition);
-        progress.retain(|progress| progress.partition != *partition);
-        changes.retain(|(of, _)| of != partition);
+        owned.retain(|(known, _)| !gone.contains(known));
+        progress.retain(|progress| !gone.contains(&progress.partition));
+        changes.retain(|(of, _)| !gone.contains(of));
         keep(parked, &mut self.parked_from, &stays);
         keep(resolved, &mut self.resolved_from, &stays);
         keep(rows, &mut self.rows_from, &stays);
-        batches.retain(|processed| processed.batch.partition != *partition);
+        batches.retain(|processed| !goes(&processed.batch));
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::feed::End;
 use crate::metrics::{FEED_TYPES, Metrics, PillowMetrics};
-use crate::model::{Batch, Change, DocumentKey, Failure, Partition, PillowName, Position};
+use crate::model::{Batch, Change, DocumentKey, Failure, Origin, Partition, PillowName, Position};
 use crate::traces::{BatchTrace, Traces};
 
 use super::halt::Cause;
@@ -242,7 +242,7 @@ impl Status {
                 metrics.written.inc_by(tally.written);
                 metrics.skipped.inc_by(tally.skipped);
                 metrics.failed.inc_by(tally.failed);
-                if processed.batch.only.is_some() {
+                if matches!(processed.batch.origin, Origin::Retry(_)) {
                     metrics.retries_resolved.inc_by(tally.written + tally.skipped);
                     metrics.retries_failed.inc_by(tally.failed);
                 }
@@ -263,7 +263,7 @@ impl Status {
 
     /// Counts a batch of the feed as the original does.
     fn count_original(&self, batch: &Batch, failures: &[Failure], age: f64, now: Timestamp) {
-        let Some(progress) = &batch.progress else { return };
+        let (Origin::Feed, Some(progress)) = (batch.origin, &batch.progress) else { return };
         let original = self.metrics.original();
         let topic = &progress.partition.topic;
         let number = Some(progress.partition.number);

@@ -7,10 +7,10 @@ use tokio::sync::watch;
 
 use crate::feed::{End, Error, Event, Feed, From, Limits, Read, Source, Start};
 use crate::model::{Checkpoint, Outage, Partition, Position, Progress};
-use crate::sql::{Database, Sqlite};
+use crate::sql::Database;
 
-use super::outage;
-use super::rows::{as_json, check_log, check_pruned, heads, read_page, unsigned};
+use super::place;
+use super::rows::{Place, check_log, check_pruned, ends, heads, read_page};
 use super::schema::{self, ChangeLog};
 use super::wake::Watcher;
 
@@ -24,7 +24,7 @@ pub struct ChangelogSource {
 /// A feed over some topics of a change log.
 #[derive(Debug)]
 pub struct ChangelogFeed {
-    sqlite: Sqlite,
+    database: Database,
     log: ChangeLog,
     start: Start,
     partitions: Vec<Partition>,
@@ -35,6 +35,8 @@ pub struct ChangelogFeed {
     grown: watch::Receiver<u64>,
     /// The log may hold more than the lanes know.
     stale: bool,
+    /// Changes were committed that cannot be read yet: this is not the end.
+    held_back: bool,
     /// The end was confirmed by asking, and said.
     said_end: bool,
 }
@@ -43,8 +45,8 @@ pub struct ChangelogFeed {
 #[derive(Debug)]
 struct Lane {
     partition: Partition,
-    /// The next id to read.
-    next: u64,
+    /// The next place to read.
+    next: Position,
     /// Whether there may be rows from there on.
     ready: bool,
     /// The place was chosen here and is still to be said, so that it is kept.
@@ -61,21 +63,13 @@ impl ChangelogSource {
 #[async_trait]
 impl Source for ChangelogSource {
     async fn open(&self, topics: &[Arc<str>], start: Start) -> Result<Box<dyn Feed>, Error> {
-        let Database::Sqlite(sqlite) = &self.database else {
-            return Err(Error::Refused("a change log needs SQLite".to_owned()));
-        };
-        let encoding: String = sqlx::query_scalar("pragma encoding")
-            .fetch_one(&sqlite.readers)
-            .await
-            .map_err(outage(&sqlite.path, "read the text encoding"))
-            .map_err(Error::Outage)?;
-        if encoding != "UTF-8" {
-            let path = &sqlite.path;
-            return Err(Error::Refused(format!("database {path} holds {encoding} text; a change log must be UTF-8")));
+        let place = place(&self.database);
+        let encoding = schema::encoding(&self.database).await.map_err(Error::Outage)?;
+        if !["UTF-8", "UTF8"].contains(&encoding.as_str()) {
+            return Err(Error::Refused(format!("database {place} holds {encoding} text; a change log must be UTF-8")));
         }
-        let log = schema::find(sqlite).await.map_err(Error::Outage)?.ok_or_else(|| {
-            let path = &sqlite.path;
-            Error::Refused(format!("database {path} has no change log; `pillowtop publish` creates it"))
+        let log = schema::find(&self.database).await.map_err(Error::Outage)?.ok_or_else(|| {
+            Error::Refused(format!("database {place} has no change log; `pillowtop publish` creates it"))
         })?;
         let mut partitions: Vec<Partition> = topics
             .iter()
@@ -83,9 +77,9 @@ impl Source for ChangelogSource {
             .collect();
         partitions.sort();
         partitions.dedup();
-        let watcher = Arc::clone(self.watcher.get_or_init(|| Arc::new(Watcher::start(sqlite))));
+        let watcher = Arc::clone(self.watcher.get_or_init(|| Arc::new(Watcher::start(&self.database))));
         Ok(Box::new(ChangelogFeed {
-            sqlite: sqlite.clone(),
+            database: self.database.clone(),
             log,
             start,
             partitions,
@@ -94,6 +88,7 @@ impl Source for ChangelogSource {
             grown: watcher.subscribe(),
             watcher,
             stale: true,
+            held_back: false,
             said_end: false,
         }))
     }
@@ -106,14 +101,11 @@ impl Feed for ChangelogFeed {
     }
 
     async fn start(&mut self, from: Vec<From>) -> Result<(), Error> {
-        let places: Vec<(&Partition, u64)> = from
-            .iter()
-            .map(|from| {
-                let next = from.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.position.as_number());
-                (&from.partition, next)
-            })
-            .collect();
-        let found = heads(&self.sqlite, &places).await?;
+        let first = Position::number(0);
+        let place = |from: &From| from.checkpoint.as_ref().map_or(first.clone(), |at| at.position.clone());
+        let nexts: Vec<Position> = from.iter().map(place).collect();
+        let places: Vec<Place<'_>> = from.iter().zip(&nexts).map(|(from, next)| (&from.partition, next)).collect();
+        let found = heads(&self.database, &places).await?;
         let mut lanes = Vec::with_capacity(from.len());
         for (from, head) in from.iter().zip(&found.heads) {
             if !self.partitions.contains(&from.partition) {
@@ -122,11 +114,11 @@ impl Feed for ChangelogFeed {
             let next = match &from.checkpoint {
                 Some(checkpoint) => {
                     check_log(&from.partition, checkpoint, &found)?;
-                    check_pruned(&from.partition, checkpoint.position.as_number(), head)?;
-                    checkpoint.position.as_number()
+                    check_pruned((&from.partition, &checkpoint.position), head)?;
+                    checkpoint.position.clone()
                 }
-                None if self.start == Start::Latest => found.end,
-                None => head.pruned_before.unwrap_or(1),
+                None if self.start == Start::Latest => found.end.clone(),
+                None => head.pruned_before.clone().unwrap_or(Position::number(1)),
             };
             let chosen_now = from.checkpoint.is_none() && self.start == Start::Latest;
             lanes.push(Lane { partition: from.partition.clone(), next, ready: false, chosen_now });
@@ -142,7 +134,7 @@ impl Feed for ChangelogFeed {
         // before the query that answers it.
         if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.chosen_now) {
             lane.chosen_now = false;
-            let at = Position::number(lane.next);
+            let at = lane.next.clone();
             let (partition, incarnation) = (lane.partition.clone(), Arc::clone(&self.log.incarnation));
             let progress = Progress { partition, incarnation, from: at.clone(), next: at };
             return Ok(Event::Read(Read { progress, entries: Vec::new() }));
@@ -159,11 +151,11 @@ impl Feed for ChangelogFeed {
                 if let Some(read) = self.read(lane, limits).await? {
                     return Ok(Event::Read(read));
                 }
-            } else if !self.said_end {
+            } else if !self.said_end && !self.held_back {
                 self.said_end = true;
                 return Ok(Event::AtEnd);
             } else if self.grown.changed().await.is_err() {
-                let operation = format!("the watcher of {} ended", self.sqlite.path);
+                let operation = format!("the watcher of {} ended", place(&self.database));
                 return Err(Error::Outage(Outage { operation, source: None }));
             } else {
                 self.stale = true;
@@ -172,46 +164,32 @@ impl Feed for ChangelogFeed {
     }
 
     async fn ends(&mut self, at: &[(Partition, Position)]) -> Result<Vec<End>, Error> {
-        let places: Vec<(&Partition, u64)> =
-            at.iter().map(|(partition, position)| (partition, position.as_number())).collect();
-        // Counts rows in the index alone: tens of millions a second.
-        let rows: Vec<(i64, i64)> = sqlx::query_as(
-            r#"select coalesce(
-                 (select max(id) + 1 from change_log where topic = value->>0 and "partition" = value->>1),
-                 (select before from change_log_pruned where topic = value->>0 and "partition" = value->>1), 1),
-               (select count(*) from change_log
-                where topic = value->>0 and "partition" = value->>1 and id >= value->>2)
-               from json_each(?1) order by key"#,
-        )
-        .bind(as_json(&places))
-        .fetch_all(&self.sqlite.readers)
-        .await
-        .map_err(outage(&self.sqlite.path, "count the changes that wait"))
-        .map_err(Error::Outage)?;
-        let end = |((partition, _), (end, lag)): (&(Partition, Position), (i64, i64))| End {
+        let places: Vec<Place<'_>> = at.iter().map(|(partition, position)| (partition, position)).collect();
+        let found = ends(&self.database, &places).await?;
+        let end = |((partition, _), (position, lag)): (&(Partition, Position), (Position, u64))| End {
             partition: partition.clone(),
-            position: Position::number(unsigned(end)),
-            lag: Some(unsigned(lag)),
+            position,
+            lag: Some(lag),
         };
-        Ok(at.iter().zip(rows).map(end).collect())
+        Ok(at.iter().zip(found).map(end).collect())
     }
 }
 
 impl ChangelogFeed {
     /// Asks which partitions have more; the one question that a wake costs.
     async fn look(&mut self) -> Result<(), Error> {
-        self.watcher.check_file().map_err(Error::Outage)?;
-        let places: Vec<(&Partition, u64)> = self.lanes.iter().map(|lane| (&lane.partition, lane.next)).collect();
-        let found = heads(&self.sqlite, &places).await?;
+        self.watcher.check().map_err(Error::Outage)?;
+        let places: Vec<Place<'_>> = self.lanes.iter().map(|lane| (&lane.partition, &lane.next)).collect();
+        let found = heads(&self.database, &places).await?;
         for (lane, head) in self.lanes.iter().zip(&found.heads) {
-            let at =
-                Checkpoint { incarnation: Arc::clone(&self.log.incarnation), position: Position::number(lane.next) };
+            let at = Checkpoint { incarnation: Arc::clone(&self.log.incarnation), position: lane.next.clone() };
             check_log(&lane.partition, &at, &found)?;
-            check_pruned(&lane.partition, lane.next, head)?;
+            check_pruned((&lane.partition, &lane.next), head)?;
         }
         for (lane, head) in self.lanes.iter_mut().zip(&found.heads) {
             lane.ready = head.first.is_some();
         }
+        self.held_back = found.heads.iter().any(|head| head.held_back);
         self.stale = false;
         Ok(())
     }
@@ -224,13 +202,13 @@ impl ChangelogFeed {
     /// Reads on in one partition; none when its rows are gone.
     async fn read(&mut self, at: usize, limits: Limits) -> Result<Option<Read>, Error> {
         let Lane { partition, next: from, .. } = &self.lanes[at];
-        let page = read_page(&self.sqlite, partition, *from, limits).await?;
-        let next = page.next.unwrap_or(*from);
+        let page = read_page(&self.database, (partition, from), limits).await?;
+        let next = page.next.unwrap_or_else(|| from.clone());
         let progress = Progress {
             partition: partition.clone(),
             incarnation: Arc::clone(&self.log.incarnation),
-            from: Position::number(*from),
-            next: Position::number(next),
+            from: from.clone(),
+            next: next.clone(),
         };
         let lane = &mut self.lanes[at];
         lane.next = next;
@@ -354,7 +332,7 @@ mod tests {
         log.run("create table settled (n integer)").await;
         let mut feed = log.feed().await;
         assert_eq!(feed.next(LIMITS).await.unwrap(), Event::AtEnd);
-        let watcher = Watcher::start(log.database.sqlite().unwrap());
+        let watcher = Watcher::start(&log.database);
         let mut grown = watcher.subscribe();
         // The first look at the log wakes, because nothing is known before it.
         timeout(Duration::from_secs(20), grown.changed()).await.unwrap().unwrap();

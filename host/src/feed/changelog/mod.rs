@@ -1,4 +1,4 @@
-//! The change log: a transactional outbox in SQLite that pillows read directly.
+//! The change log: a transactional outbox that pillows read directly, in SQLite or PostgreSQL.
 //!
 //! An application writes one more line of SQL in the transaction of its document, and no change is ever lost between
 //! its commit and its publication:
@@ -16,8 +16,10 @@
 //! application need not know of partitions. Their number is fixed when the log is created. `change_log_meta` holds it,
 //! and the log's identity: a log that is dropped and made again is another log.
 //!
-//! Promise: rows are handed out in the order of their ids, which in SQLite is the order of commits because writers are
-//! serial. Gaps between ids mean nothing. Old rows may be deleted whenever all pillows are past them; a trigger notes
+//! Promise: no row is ever skipped. In SQLite rows are handed out in the order of their ids, which is the order of
+//! commits because writers are serial. In PostgreSQL they are not: there rows are handed out in the order of (transaction,
+//! id), and only when no older transaction is open any more that could still add one before them. A long transaction
+//! delays the feed and never makes it skip. Gaps between ids mean nothing. Old rows may be deleted whenever all pillows are past them; a trigger notes
 //! how far each partition was pruned, so a pillow that still needed a deleted row says so instead of skipping it.
 //!
 //! Deliberately absent: pruning itself. What to keep is the operator's policy, and a plain `delete` is all it takes.
@@ -25,9 +27,11 @@
 mod feed;
 mod lines;
 mod metadata;
+mod postgres;
 mod publish;
 mod rows;
 mod schema;
+mod sqlite;
 mod wake;
 
 pub use feed::{ChangelogFeed, ChangelogSource};
@@ -37,9 +41,18 @@ pub use publish::{PublishError, PublishOptions, Published, publish};
 pub use schema::{ChangeLog, create_documents_table, create_tables};
 
 use crate::model::Outage;
+use crate::sql::Database;
 
-/// A database error as what it is to a feed: SQLite is locked, full, gone or damaged, and no change is at fault.
-fn outage(path: &str, operation: &str) -> impl FnOnce(sqlx::Error) -> Outage {
-    let operation = format!("could not {operation} in {path}");
+/// Where the log is, for messages.
+fn place(database: &Database) -> &str {
+    match database {
+        Database::Sqlite(sqlite) => &sqlite.path,
+        Database::Postgres(postgres) => &postgres.place,
+    }
+}
+
+/// A database error as what it is to a feed: the database is locked, full, gone or damaged, and no change is at fault.
+fn outage(place: &str, operation: &str) -> impl FnOnce(sqlx::Error) -> Outage {
+    let operation = format!("could not {operation} in {place}");
     move |error| Outage::new(operation, error)
 }

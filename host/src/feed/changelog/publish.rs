@@ -19,11 +19,11 @@ use std::collections::{BTreeMap, HashMap};
 use tokio::io::AsyncBufRead;
 
 use crate::model::{Clock, Outage};
-use crate::sql::{Database, Sqlite};
+use crate::sql::Database;
 
 use super::lines::{Kind, LineError, Numbered, Parsed, parse};
 use super::metadata::SourceType;
-use super::outage;
+use super::{postgres, sqlite};
 
 /// What was published.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -95,10 +95,6 @@ pub async fn publish(
     options: &PublishOptions,
     mut on_chunk: impl FnMut(&Published) + Send,
 ) -> Result<Published, PublishError> {
-    let Database::Sqlite(sqlite) = database else {
-        let source = Outage { operation: "a change log needs SQLite".to_owned(), source: None };
-        return Err(PublishError::Database { line: 1, through_line: 0, source });
-    };
     let mut lines = Numbered::new(lines);
     let mut published = Published::default();
     loop {
@@ -116,67 +112,26 @@ pub async fn publish(
         let parse = |(number, text)| parse(number, text, default).map_err(|source| failed((number, source)));
         let parsed = chunk.into_iter().map(parse).collect::<Result<Vec<Parsed>, _>>()?;
         let unavailable = |source| PublishError::Database { line: first, through_line, source };
-        write(sqlite, parsed, options, &mut published).await.map_err(unavailable)?.map_err(failed)?;
+        let written = match database {
+            Database::Sqlite(sqlite) => sqlite::write(sqlite, &parsed, options, &mut published).await,
+            Database::Postgres(postgres) => postgres::write(postgres, &parsed, options, &mut published).await,
+        };
+        written.map_err(unavailable)?.map_err(failed)?;
         published.through_line = lines.number;
         on_chunk(&published);
     }
 }
 
-/// Writes a chunk in one transaction; the inner error is a line that turned out wrong, and then nothing was written.
-async fn write(
-    sqlite: &Sqlite,
-    chunk: Vec<Parsed>,
-    options: &PublishOptions,
-    published: &mut Published,
-) -> Result<Result<(), (u64, LineError)>, Outage> {
-    let failed = || outage(&sqlite.path, "publish");
-    // Takes the write lock at once, so that what is looked up stays true until the commit.
-    let mut transaction = sqlite.writer.begin_with("begin immediate").await.map_err(failed())?;
-    let ids: Vec<&str> = chunk.iter().map(|line| line.id.as_str()).collect();
-    let known: Vec<(String, String)> =
-        sqlx::query_as("select id, source from documents where id in (select value from json_each(?1))")
-            .bind(json(&ids))
-            .fetch_all(&mut *transaction)
-            .await
-            .map_err(failed())?;
-    let mut counted = published.clone();
-    let rows = match rows_of(&chunk, known.into_iter().collect(), options, &mut counted) {
-        Ok(rows) => rows,
-        Err(wrong) => return Ok(Err(wrong)),
-    };
-    sqlx::query(
-        "insert into documents (id, source, document, revision, deleted)
-         select value->>0, value->>1, value->>2, value->>3, value->>2 is null from json_each(?1) where true
-         on conflict (id) do update
-         set document = excluded.document, revision = excluded.revision, deleted = excluded.deleted",
-    )
-    .bind(json(&rows.documents))
-    .execute(&mut *transaction)
-    .await
-    .map_err(failed())?;
-    sqlx::query(
-        "insert into change_log (topic, document_id, change)
-         select value->>0, value->>1, value->>2 from json_each(?1) order by key",
-    )
-    .bind(json(&rows.changes))
-    .execute(&mut *transaction)
-    .await
-    .map_err(failed())?;
-    transaction.commit().await.map_err(failed())?;
-    *published = counted;
-    Ok(Ok(()))
-}
-
 /// What a chunk writes, each row in the order of its table's columns.
-struct Rows<'a> {
+pub(super) struct Rows<'a> {
     /// Id, source, document, revision.
-    documents: Vec<(&'a str, String, Option<&'a str>, Option<&'a str>)>,
+    pub(super) documents: Vec<(&'a str, String, Option<&'a str>, Option<&'a str>)>,
     /// Topic, id, message.
-    changes: Vec<(String, &'a str, String)>,
+    pub(super) changes: Vec<(String, &'a str, String)>,
 }
 
 /// The rows of a chunk, given the sources of the documents that are there.
-fn rows_of<'a>(
+pub(super) fn rows_of<'a>(
     chunk: &'a [Parsed],
     mut known: HashMap<String, String>,
     options: &PublishOptions,
@@ -211,10 +166,6 @@ fn rows_of<'a>(
         rows.changes.push((topic, id, message));
     }
     Ok(rows)
-}
-
-fn json(rows: &impl serde::Serialize) -> String {
-    serde_json::to_string(rows).expect("texts are always JSON")
 }
 
 fn published_text(through_line: u64) -> String {

@@ -23,6 +23,7 @@ use crate::pipeline::{
     Workers,
 };
 use crate::processor::native::NativeProcessor;
+use crate::replay::Order;
 use crate::sink::Sink;
 use crate::sink::memory::MemorySink;
 
@@ -57,6 +58,7 @@ pub(super) struct Run {
     pub(super) generations: watch::Sender<Arc<Generation>>,
     pub(super) paused: watch::Sender<bool>,
     pub(super) retries: mpsc::Sender<Vec<Parked>>,
+    pub(super) orders: watch::Sender<Option<Arc<Order>>>,
     pub(super) stop: CancellationToken,
     task: JoinSet<End>,
 }
@@ -167,10 +169,12 @@ impl Bench {
         let paused = watch::Sender::new(false);
         let (retries, retried) = mpsc::channel(4);
         let stop = CancellationToken::new();
-        let runner = Runner::new(pillow, generations.subscribe(), paused.subscribe(), retried);
+        let orders = watch::Sender::new(None);
+        let runner = Runner::new(pillow, generations.subscribe(), paused.subscribe(), retried)
+            .with_backfills(orders.subscribe());
         let mut task = JoinSet::new();
         task.spawn(Box::pin(runner.run(stop.clone())));
-        Run { status, generations, paused, retries, stop, task }
+        Run { status, generations, paused, retries, orders, stop, task }
     }
 
     /// What is parked, by processor, document and message.

@@ -3,6 +3,7 @@
 //! Clocks are paused, so waits cost nothing; processors run on real threads and are held by gates. Every wait ends in a
 //! failure after [`bench::PATIENCE`] of real time.
 
+mod backfill;
 mod bench;
 mod checkpoints;
 mod processors;

@@ -174,7 +174,7 @@ async fn changes_of_one_document_collapse_unless_every_change_counts() {
 }
 
 /// A sink whose tables live beside the checkpoint.
-struct Beside;
+pub(super) struct Beside;
 
 #[async_trait]
 impl Sink for Beside {
