@@ -11,17 +11,11 @@
 //! - `number`: integers of any size, decimals, floats as text.
 //! - `value`: [`value::Value`], Python's equality, order, truth and text, JSON.
 //! - `error`, `context`: the two kinds of errors; what an evaluation knows beside the item.
-//! - `dates`: `parse_date(&str) -> Option<civil::Date>` (the strict forms) and
-//!   `parse_datetime(&str, now: Moment) -> Option<Moment>` (those, then the lenient ones; naive);
-//!   `add_days(civil::Date, i64)`, `add_months(civil::Date, i64)`, `month_start(civil::Date)`, `month_end(civil::Date)`,
-//!   `add_hours(Moment, i64)`, each `-> Result<_, EvalError>`; `format(&Value, strftime: &str) -> Option<String>`;
-//!   `to_ethiopian(&Value) -> Option<String>`, `from_ethiopian(&Value) -> Option<civil::Date>`.
-//! - `regex`: `Pattern::compile(&str) -> Result<Pattern, String>`, `is_match(&self, &str) -> Result<bool, EvalError>`.
-//! - `jsonpath`: `Path::compile(&str) -> Result<Path, String>`,
-//!   `find(&self, &Value<'a>) -> Result<Vec<Value<'a>>, EvalError>`.
-//! - `evaluator`: `Program::compile(&str) -> Program` (bad syntax is no error, such a program gives null),
-//!   `run(&self, variables: Option<&Dict<'a>>, item: &Value<'a>, &Context<'_, 'a>) -> Result<Value<'a>, EvalError>`:
-//!   without variables the item is the set of variables; the datatype is applied by the caller.
+//! - `dates`: reading, counting and writing dates, and the Ethiopian calendar.
+//! - `arithmetic`: Python's operators over values.
+//! - `regex`: Python's regular expressions, within limits.
+//! - `jsonpath`: paths into documents.
+//! - `evaluator`: Python expressions, and Python's formats.
 //! - `coerce`, `constants`: datatypes; the conversion of constants in configurations.
 
 #![forbid(unsafe_code)]

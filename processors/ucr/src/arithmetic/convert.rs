@@ -118,9 +118,9 @@ fn round_float(float: f64, places: i64) -> Result<f64, EvalError> {
     if places < -308 {
         return Ok(0.0 * float);
     }
-    let rounded = if let Ok(places) = u32::try_from(places) {
-        let exact = Decimal::from_float(float).fixed(places);
-        exact.and_then(|text| text.parse().ok()).unwrap_or(float)
+    let rounded = if let Ok(places) = usize::try_from(places) {
+        // The standard library writes the exact value, half to even, as Python does.
+        format!("{float:.places$}").parse().unwrap_or(float)
     } else {
         let exact = Decimal::from_float(float).truncate()?;
         // What is cut off only matters where the rest lies exactly half way.

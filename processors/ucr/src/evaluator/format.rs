@@ -328,8 +328,10 @@ fn grouped(digits: &str, separator: char, group: usize) -> String {
 
 /// With so many digits behind the point; of the exact value, half to even.
 pub(super) fn fixed(float: f64, precision: usize, keep_point: bool) -> String {
-    let places = u32::try_from(precision).unwrap_or(u32::MAX);
-    let mut text = Decimal::from_float(float).fixed(places).unwrap_or_else(|| float_repr(float));
+    // The formatter of the standard library takes no more places than this, and no float has more digits.
+    let places = precision.min(1100);
+    let mut text = format!("{float:.places$}");
+    text.extend(std::iter::repeat_n('0', precision - places));
     if keep_point && precision == 0 {
         text.push('.');
     }

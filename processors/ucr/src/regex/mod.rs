@@ -7,6 +7,7 @@
 //! - a pattern that goes back too often ends in [`EvalError::Limit`] where Python would go on for years;
 //! - look-behind may have a variable length in some cases where Python refuses the pattern;
 //! - `\w`, `\d` and `\s` follow another edition of Unicode, and `\w` includes combining marks;
+//! - look-behind that is repeated (`(?<=a)*`, which says nothing) is refused;
 //! - conditionals on groups (`(?(1)…)`) are refused, as are names of characters (`\N{…}`, which Python 3.8 added).
 
 mod translate;
@@ -175,6 +176,9 @@ mod tests {
             "(",
             ")",
             "*a",
+            "^*",
+            r"\b+",
+            "(?P<x>(?P=x))",
             "a**",
             "a{2}{3}",
             "a++",

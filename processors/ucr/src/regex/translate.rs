@@ -62,7 +62,8 @@ struct Translator<'p> {
     groups: usize,
     /// Whether each group is complete, by number.
     closed: Vec<bool>,
-    names: Vec<String>,
+    /// With the numbers of their groups.
+    names: Vec<(String, usize)>,
     /// The numbers of the open groups; 0 for those that capture nothing.
     open: Vec<usize>,
 }
@@ -81,8 +82,9 @@ impl Translator<'_> {
         while let Some(c) = self.rest.next() {
             last = match c {
                 '\\' => {
+                    let is_place = self.rest.peek().is_some_and(|next| "bBAZ".contains(*next));
                     self.escape(false)?;
-                    Last::Item
+                    if is_place { Last::Nothing } else { Last::Item }
                 }
                 '[' => {
                     self.class()?;
@@ -108,12 +110,12 @@ impl Translator<'_> {
                 }
                 '^' => {
                     self.out.push('^');
-                    Last::Item
+                    Last::Nothing
                 }
                 '$' => {
                     let many_lines = self.many_lines.last().copied().unwrap_or(false);
                     self.out.push(if many_lines { '$' } else { END_MARK });
-                    Last::Item
+                    Last::Nothing
                 }
                 '*' | '+' | '?' => self.quantifier(&c.to_string(), last)?,
                 '{' => match self.braces()? {
@@ -217,8 +219,9 @@ impl Translator<'_> {
                     }
                     Some('=') => {
                         let name = self.name(')')?;
-                        if !self.names.contains(&name) {
-                            return Err(format!("unknown group name '{name}'"));
+                        let number = self.names.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
+                        if !number.and_then(|number| self.closed.get(number)).is_some_and(|closed| *closed) {
+                            return Err(format!("unknown or open group '{name}'"));
                         }
                         let _written = write!(self.out, "(?P={name})");
                         return Ok(Opened::Item);
@@ -266,13 +269,13 @@ impl Translator<'_> {
     }
 
     fn open_capture(&mut self, name: Option<&str>) -> Result<usize, String> {
+        self.groups += 1;
         if let Some(name) = name {
-            if self.names.iter().any(|known| known == name) {
+            if self.names.iter().any(|(known, _)| known == name) {
                 return Err(format!("redefinition of group name '{name}'"));
             }
-            self.names.push(name.to_owned());
+            self.names.push((name.to_owned(), self.groups));
         }
-        self.groups += 1;
         self.closed.push(false);
         Ok(self.groups)
     }
