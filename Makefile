@@ -41,7 +41,8 @@ chaos: ## 300 rounds of kill -9
 	PILLOWTOP_KILL_ROUNDS=300 cargo test -p pillowtop --test kill
 
 bench: setup ## measure (release build, about ten minutes the first time); FIGURES="memory swap" measures some
-	@tests/services/kafka fetch
+	@.ci/install-debian test
+	@for service in kafka postgres opensearch; do tests/services/$$service fetch; done
 	cargo bench -p pillowtop --bench bench -- $(FIGURES)
 
 lint: ## format, clippy and documentation, warnings are errors

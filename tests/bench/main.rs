@@ -25,8 +25,11 @@ mod kafka;
 mod measure;
 mod memory;
 mod processors;
+#[path = "../support/postgres.rs"]
+mod postgres;
 mod program;
 mod report;
+mod servers;
 #[path = "../support/service.rs"]
 mod service;
 mod swap;
@@ -40,11 +43,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// A figure: its name, and what measures it.
 type Figure = (&'static str, fn(&mut Report));
 
-const FIGURES: [Figure; 7] = [
+const FIGURES: [Figure; 8] = [
     ("processors", processors::measure),
     ("memory", memory::measure),
     ("swap", swap::measure),
     ("kafka", kafka::measure),
+    ("servers", servers::measure),
     ("embedded", program::embedded),
     ("first-change", program::first_change),
     ("idle", idle::measure),

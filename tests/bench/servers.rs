@@ -1,0 +1,251 @@
+//! Kafka → PostgreSQL and Kafka → search server: what a change of 1 KB costs this process when real servers take it.
+//!
+//! The document travels in the message, and a native processor makes one write of it, so that feed, engine and sink are
+//! what is measured. Each run has a database or an index of its own, whose content is checked afterwards. The servers
+//! are other processes; on few cores they set the rate.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pillowtop::checkpoint::postgres::PostgresStore;
+use pillowtop::documents::inline::InlineDocuments;
+use pillowtop::feed::kafka::KafkaSource;
+use pillowtop::model::{
+    Clock, Column, ColumnKind, Condition, Description, Document, Index, IndexWrite, Item, Outcome, RowOp, Table, Value,
+    Write,
+};
+use pillowtop::pipeline::{Generation, LookupStores, Stage, Workers};
+use pillowtop::processor::Processor;
+use pillowtop::processor::native::NativeProcessor;
+use pillowtop::sink::Sink;
+use pillowtop::sink::elasticsearch::{ElasticsearchSink, Settings};
+use pillowtop::sink::sql::SqlSink;
+use pillowtop::sql::Database;
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use super::broker::{Broker, LIMIT};
+use super::measure::{Cost, Measured, Variant, Whose, interleaved, timed};
+use super::report::{Goal, Report, Unit};
+use super::service::Service;
+use super::{case, postgres};
+
+const TOPIC: &str = "bench-inline";
+const PARTITIONS: i32 = 4;
+const CHANGES: usize = 40_000;
+const TABLE: &str = "bench_rows";
+
+/// What the table has of a document.
+#[derive(Deserialize)]
+struct Visit<'a> {
+    name: &'a str,
+    domain: &'a str,
+    owner: &'a str,
+    kind: &'a str,
+    village: &'a str,
+    number: i64,
+    weight: f64,
+    closed: bool,
+    opened_on: &'a str,
+}
+
+pub(crate) fn measure(report: &mut Report) {
+    let broker = Broker::shared();
+    let database = postgres::server();
+    let search = Service::shared("opensearch");
+    let runtime = case::runtime();
+    runtime.block_on(broker.create_topic(TOPIC, PARTITIONS));
+    publish(broker);
+
+    let mut runs = 0;
+    let variants = vec![
+        Variant::new("PostgreSQL, upsert of 10 columns", || to_postgres(&runtime, broker, database)),
+        Variant::new("OpenSearch, index by id", || {
+            runs += 1;
+            to_search(&runtime, broker, &search, &format!("bench-{}-{runs}", std::process::id()))
+        }),
+    ];
+    let (measured, control) = interleaved(variants);
+    report.costs("Kafka → server, 1 KB documents", &measured, &control);
+    let mut goal = |what: &str, measured: &Measured, most: f64| {
+        let (cpu, wall) = (Some(measured.cpu_ns()), Some(measured.wall_ns()));
+        report.row(what, Unit::Nanoseconds, cpu, wall, Some(Goal::AtMost(most)));
+    };
+    goal("Kafka → PostgreSQL, of this process", &measured[0], 5_000.0);
+    goal("Kafka → OpenSearch, of this process", &measured[1], 8_000.0);
+}
+
+fn publish(broker: &Broker) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &broker.address)
+        .set("queue.buffering.max.kbytes", "262144")
+        .create()
+        .unwrap();
+    for at in 0..CHANGES {
+        let message = message(at);
+        let partition = i32::try_from(at).unwrap() % PARTITIONS;
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(TOPIC).partition(partition).payload(&message);
+        while let Err((error, refused)) = producer.send(record) {
+            assert!(matches!(error, KafkaError::MessageProduction(_)), "{error}");
+            producer.poll(std::time::Duration::from_millis(10));
+            record = refused;
+        }
+    }
+    producer.flush(LIMIT).unwrap();
+}
+
+fn message(at: usize) -> Vec<u8> {
+    let domain = format!("clinic-{}", at % 50);
+    let document = json!({
+        "name": format!("visit {at}"), "domain": domain, "owner": format!("{:032x}", at % 977), "kind": "visit",
+        "village": format!("village {}", at % 311), "number": at, "weight": 0.5 + (at % 90) as f64,
+        "closed": at % 3 == 0, "opened_on": "2026-02-03T10:00:00.123456Z", "notes": "x".repeat(560),
+    });
+    let message = json!({
+        "document_id": format!("{at:032x}"), "data_source_type": "sql", "data_source_name": TOPIC,
+        "document_type": "Visit", "domain": domain, "is_deletion": false,
+        "publish_timestamp": "2026-02-03T10:00:00.123456Z", "document": document,
+    });
+    serde_json::to_vec(&message).unwrap()
+}
+
+fn to_postgres(runtime: &Runtime, broker: &Broker, server: &Service) -> Cost {
+    let (database, store) = runtime.block_on(async {
+        let url = postgres::create_in(&server.address).await;
+        let database = Database::open(&url).await.unwrap();
+        let store = PostgresStore::open(database.postgres().unwrap().clone(), Clock::System).await.unwrap();
+        (database, store)
+    });
+    let sink: Arc<dyn Sink> = Arc::new(SqlSink::new(database.clone(), true));
+    runtime.block_on(sink.prepare(&[table()], &[])).unwrap();
+    let rows: Arc<dyn Processor> =
+        Arc::new(NativeProcessor::each(Description { tables: vec![table()], ..Description::default() }, |item| {
+            Ok(done(row(item)))
+        }));
+    let mut pillow = pillow(broker);
+    pillow.checkpoints = Arc::new(store);
+    let generation = generation(rows, Some(sink), None, pillow.workers.count());
+    let cost = run(runtime, pillow, generation);
+    let counted: (i64, i64) = runtime.block_on(async {
+        let query = sqlx::query_as("select count(*), sum(number)::bigint from bench_rows");
+        query.fetch_one(&database.postgres().unwrap().pool).await.unwrap()
+    });
+    let all = i64::try_from(CHANGES).unwrap();
+    assert_eq!(counted, (all, all * (all - 1) / 2), "every document has its row");
+    cost
+}
+
+fn to_search(runtime: &Runtime, broker: &Broker, server: &Service, name: &str) -> Cost {
+    let sink = ElasticsearchSink::new(Settings::new(&server.address)).unwrap();
+    let sink: Arc<dyn Sink> = Arc::new(sink);
+    let mapping =
+        json!({ "dynamic": false, "properties": { "name": { "type": "text" }, "number": { "type": "long" } } });
+    let index =
+        Index { name: name.to_owned(), part: None, mapping: mapping.to_string().into(), owned_fields: Vec::new() };
+    runtime.block_on(sink.prepare(&[], std::slice::from_ref(&index))).unwrap();
+    let target: Arc<str> = Arc::from(name);
+    let indexer: Arc<dyn Processor> =
+        Arc::new(NativeProcessor::each(Description { indices: vec![index], ..Description::default() }, move |item| {
+            Ok(done(Write::Index(IndexWrite {
+                index: Arc::clone(&target),
+                id: Arc::clone(&item.change.key.id),
+                document: content(item).clone(),
+            })))
+        }));
+    let pillow = pillow(broker);
+    let generation = generation(indexer, None, Some(sink), pillow.workers.count());
+    let cost = run(runtime, pillow, generation);
+    assert_eq!(runtime.block_on(count(&server.address, name)), CHANGES, "every document is in the index");
+    cost
+}
+
+async fn count(server: &str, index: &str) -> usize {
+    let client = reqwest::Client::new();
+    client.post(format!("{server}/{index}/_refresh")).send().await.unwrap();
+    let answer = client.get(format!("{server}/{index}/_count")).send().await.unwrap().bytes().await.unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+    usize::try_from(answer["count"].as_u64().unwrap()).unwrap()
+}
+
+fn pillow(broker: &Broker) -> pillowtop::pipeline::Pillow {
+    let source = KafkaSource::new(broker.address.clone(), std::collections::BTreeMap::new());
+    let mut pillow = case::pillow(Arc::new(source), TOPIC, Arc::new(InlineDocuments), Workers::start(2).unwrap());
+    pillow.clock = Clock::System;
+    pillow
+}
+
+fn generation(
+    processor: Arc<dyn Processor>,
+    tables: Option<Arc<dyn Sink>>,
+    indices: Option<Arc<dyn Sink>>,
+    workers: usize,
+) -> Arc<Generation> {
+    let lookups = Arc::new(LookupStores::new(std::collections::HashMap::new()));
+    let name = pillowtop::model::ProcessorName::new("bench");
+    Arc::new(Generation { number: 1, stages: vec![Stage::new(name, processor, lookups, tables, indices, workers)] })
+}
+
+fn run(runtime: &Runtime, pillow: pillowtop::pipeline::Pillow, generation: Arc<Generation>) -> Cost {
+    let _entered = runtime.enter();
+    let (_keep, generations) = watch::channel(generation);
+    timed(Whose::Process, || {
+        let counts = runtime.block_on(case::run(pillow, generations));
+        assert_eq!((counts.read, counts.parked), (CHANGES as u64, 0));
+        CHANGES
+    })
+}
+
+fn content(item: &Item) -> &Bytes {
+    let Document::Present(document) = &item.document else { panic!("the document is in the message: {item:?}") };
+    document
+}
+
+fn row(item: &Item) -> Write {
+    let visit: Visit<'_> = serde_json::from_slice(content(item)).unwrap();
+    let text = |text: &str| Value::Text(text.to_owned());
+    let row = vec![
+        text(&item.change.key.id),
+        text(visit.name),
+        text(visit.domain),
+        text(visit.owner),
+        text(visit.kind),
+        text(visit.village),
+        Value::Integer(visit.number),
+        Value::Double(visit.weight),
+        Value::Boolean(visit.closed),
+        Value::Timestamp(visit.opened_on.to_owned()),
+    ];
+    Write::Rows { table: TABLE.into(), op: RowOp::Upsert { row, when: Condition::Always } }
+}
+
+fn done(write: Write) -> Outcome {
+    Outcome::Done { writes: vec![write], failures: Vec::new() }
+}
+
+fn table() -> Table {
+    let column = |name: &str, kind| Column { name: name.to_owned(), kind, nullable: name != "id" };
+    Table {
+        name: TABLE.to_owned(),
+        part: None,
+        columns: vec![
+            column("id", ColumnKind::Text),
+            column("name", ColumnKind::Text),
+            column("domain", ColumnKind::Text),
+            column("owner", ColumnKind::Text),
+            column("kind", ColumnKind::Text),
+            column("village", ColumnKind::Text),
+            column("number", ColumnKind::Integer),
+            column("weight", ColumnKind::Double),
+            column("closed", ColumnKind::Boolean),
+            column("opened_on", ColumnKind::Timestamp),
+        ],
+        key: vec!["id".to_owned()],
+        document_column: None,
+        indexes: Vec::new(),
+    }
+}
