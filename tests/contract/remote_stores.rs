@@ -45,6 +45,11 @@ impl Subject for Boxed {
     fn store(&self) -> &dyn DocumentStore {
         self
     }
+
+    /// No id may be empty there; tests/couchdb.rs lists others.
+    fn lists(&self) -> bool {
+        false
+    }
 }
 
 #[async_trait]
@@ -117,6 +122,10 @@ impl Subject for Interface {
 
     fn store(&self) -> &dyn DocumentStore {
         &self.store
+    }
+
+    fn lists(&self) -> bool {
+        false
     }
 }
 

@@ -4,6 +4,7 @@
 //! one that the change names as its source.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use serde_json::value::RawValue;
 use crate::http::Server;
 use crate::model::{Change, Document, Outage, is_stale};
 
-use super::DocumentStore;
+use super::{DocumentStore, ListError, Listed, ListedDocument};
 
 /// Ids of one request, as many as the original asks for at once.
 const CHUNK: usize = 500;
@@ -48,6 +49,21 @@ struct Row<'a> {
 }
 
 #[derive(Deserialize)]
+struct Ids {
+    rows: Vec<Id>,
+}
+
+#[derive(Deserialize)]
+struct Id {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Info {
+    doc_count: u64,
+}
+
+#[derive(Deserialize)]
 struct Value {
     rev: String,
     #[serde(default)]
@@ -67,6 +83,31 @@ impl CouchDocuments {
     /// When the address cannot be one of a server.
     pub fn new(url: &str, database: Option<Arc<str>>) -> Result<Self, Outage> {
         Ok(Self { server: Server::new(url, SILENCE)?, database })
+    }
+
+    /// The database that can be listed.
+    fn listed(&self) -> Result<&Arc<str>, ListError> {
+        self.database.as_ref().ok_or_else(|| {
+            ListError::Unable("to list its documents, the store needs `database` in the settings".to_owned())
+        })
+    }
+
+    async fn ask<T: serde::de::DeserializeOwned>(
+        &self,
+        database: &str,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<T, Outage> {
+        let place = self.server.place();
+        let failed = |error: reqwest::Error| Outage::new(format!("{place}/{database} does not answer"), error);
+        let answer = self.server.request(Method::GET, path, query).send().await.map_err(failed)?;
+        let status = answer.status();
+        if status != StatusCode::OK {
+            return Err(Outage { operation: format!("{place}/{database} answers {status}"), source: None });
+        }
+        let text = answer.bytes().await.map_err(failed)?;
+        let odd = |error| Outage::new(format!("could not read the documents of {place}/{database}"), error);
+        serde_json::from_slice(&text).map_err(odd)
     }
 
     async fn fetch_chunk(&self, database: &str, ids: &[&str]) -> Result<HashMap<String, Stored>, Outage> {
@@ -125,6 +166,30 @@ impl DocumentStore for CouchDocuments {
             }
         }
         Ok(documents.into_iter().map(|document| document.unwrap_or(Document::Missing)).collect())
+    }
+
+    async fn list(&self, after: Option<&str>, most: NonZeroUsize) -> Result<Listed, ListError> {
+        let database = self.listed()?;
+        // The place itself is asked for too, since it may have gone, and left out.
+        let limit = (most.get() + 1).to_string();
+        let start = after.map(|after| serde_json::Value::from(after).to_string());
+        let mut query = vec![("limit", limit.as_str())];
+        query.extend(start.as_deref().map(|start| ("startkey", start)));
+        let page: Ids = self.ask(database, &[database, "_all_docs"], &query).await.map_err(ListError::Outage)?;
+        let is_full = page.rows.len() > most.get();
+        let rows = page.rows.into_iter().map(|row| row.id).filter(|id| Some(id.as_str()) != after).take(most.get());
+        let ids: Vec<Arc<str>> = rows.map(Arc::from).collect();
+        let next = ids.last().filter(|_| is_full).cloned();
+        // The designs of views and filters are nobody's documents.
+        let ids = ids.into_iter().filter(|id| !id.starts_with("_design/"));
+        let documents = ids.map(|id| ListedDocument { source: Some(Arc::clone(database)), id }).collect();
+        Ok(Listed { documents, next })
+    }
+
+    async fn count(&self) -> Result<u64, ListError> {
+        let database = self.listed()?;
+        let info: Info = self.ask(database, &[database], &[]).await.map_err(ListError::Outage)?;
+        Ok(info.doc_count)
     }
 }
 
