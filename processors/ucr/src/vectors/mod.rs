@@ -17,6 +17,7 @@ use crate::value::{JsonError, Value, parse};
 
 pub use compare::same;
 pub use typed::to_json;
+pub use world::Related;
 
 /// What became of one vector.
 #[derive(Clone, Debug)]
