@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::documents::lines;
 use crate::support::guests::{guest, workspace};
 use crate::support::pillows;
-use crate::support::site::Site;
+use crate::support::site::{Site, read};
 
 /// A pillow over forms and cases with these data sources.
 fn reports(sources: &[Value]) -> String {
@@ -281,4 +281,51 @@ async fn a_data_source_is_checked_and_tried_without_a_pipeline() {
     assert_eq!(because("f1", "open")["path"], "referenced_doc_type");
     assert_eq!(because("f2", "visits"), json!({"path": "base_item_expression", "reason": "there are no items"}));
     assert_eq!(because("c1", "open"), json!({"path": "configured_filter", "reason": "found true, wanted not_eq true"}));
+}
+
+/// The shipped manifest of reports, with the tables in the database at `url`.
+fn shipped(url: &str) -> Site {
+    let site = Site::embedded();
+    let shipped = workspace().join("pipelines/reports");
+    let settings = read(&shipped.join("pillowtop.toml")).replace("sqlite:reports.db", url);
+    site.write("pillowtop.toml", &settings);
+    let module = guest("ucr-row-builder").display().to_string();
+    let manifest = read(&shipped.join("reports.toml")).replace("modules/ucr_row_builder.wasm", &module);
+    site.write("pipelines/reports.toml", &manifest);
+    site
+}
+
+async fn check_shipped(site: &Site) {
+    let mut person = case("p1", "Ada", false);
+    (person["type"], person["dob"]) = (json!("person"), json!("1987-06-07"));
+    let mut visit = form("f1", Value::Null);
+    visit["xmlns"] = json!("http://openrosa.org/formdesigner/household-visit");
+    visit["received_on"] = json!("2026-02-03T10:00:00.250000Z");
+    visit["form"] = json!({"child": [{"weight": "2.450", "sex": "girl"}, {"weight": "", "sex": "boy"}]});
+    send(site, &[person, case("c1", "no person", false), visit]).await;
+    let ask = async |sql: String| site.run(&["--json", "sql", &sql]).await.json();
+    let people = ask(format!("select doc_id, name, cast(born as text) as born from \"{}\"", table("people"))).await;
+    assert_eq!(people, json!([{"doc_id": "p1", "name": "Ada", "born": "1987-06-07"}]));
+    let children = ask(format!(
+        "select repeat_iteration, cast(weight as text) as weight, sex_girl, sex_boy, received_on from \"{}\"
+         order by repeat_iteration",
+        table("children")
+    ))
+    .await;
+    let [first, second] = children.as_array().unwrap().as_slice() else { panic!("{children}") };
+    assert_eq!((&first["sex_girl"], &first["sex_boy"]), (&json!(1), &json!(0)));
+    assert!(first["weight"].as_str().unwrap().starts_with("2.45"), "{first}");
+    assert_eq!((&second["sex_girl"], &second["sex_boy"], &second["weight"]), (&json!(0), &json!(1), &Value::Null));
+    assert!(first["received_on"].as_str().unwrap().starts_with("2026-02-03"), "{first}");
+    assert_eq!(site.parked().await, [] as [Value; 0]);
+}
+
+#[tokio::test]
+async fn the_shipped_reports_fill_tables_in_sqlite() {
+    check_shipped(&shipped("sqlite:reports.db")).await;
+}
+
+#[tokio::test]
+async fn the_shipped_reports_fill_tables_in_postgres() {
+    check_shipped(&shipped(&crate::postgres::database().await)).await;
 }
