@@ -13,6 +13,7 @@ mod kafka;
 mod postgres_host;
 mod stopping;
 mod traces;
+mod ucr;
 
 #[path = "../kafka/broker.rs"]
 mod broker;

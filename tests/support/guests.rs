@@ -5,8 +5,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// All that any suite needs; one call of Cargo is quicker than one for each.
-pub(crate) const CRATES: [&str; 5] =
-    ["es-indexer", "visit-rows", "form-metadata-tracker", "cache-invalidation", "hostile"];
+pub(crate) const CRATES: [&str; 6] =
+    ["es-indexer", "visit-rows", "form-metadata-tracker", "cache-invalidation", "ucr-row-builder", "hostile"];
 
 /// The module of the workspace's crate `name`.
 pub(crate) fn guest(name: &str) -> PathBuf {

@@ -77,6 +77,9 @@ pub(crate) enum Command {
     /// Look at a processor's module, or try it.
     #[command(subcommand)]
     Processor(ProcessorCommand),
+    /// Work on data sources of user configurable reports.
+    #[command(subcommand)]
+    Ucr(UcrCommand),
 }
 
 /// Arguments of `run`.
@@ -261,6 +264,62 @@ pub(crate) enum ProcessorCommand {
         #[arg(long, default_value = "input")]
         topic: String,
     },
+}
+
+/// The `ucr` commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum UcrCommand {
+    /// Say everything that is wrong with definitions of data sources, each with its place.
+    Check(UcrCheck),
+    /// Show the rows that documents give in data sources, or which filter says no.
+    Rows(UcrRows),
+    /// Run test vectors through the row builder's module, and show what comes out otherwise than expected.
+    Vectors(UcrVectors),
+}
+
+/// Arguments of `ucr check`.
+#[derive(Debug, Args)]
+pub(crate) struct UcrCheck {
+    /// Definitions as JSON: a data source, a static one, or a list of them.
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// Arguments of `ucr rows`.
+#[derive(Debug, Args)]
+pub(crate) struct UcrRows {
+    /// Definitions as JSON: a data source, a static one, or a list of them.
+    #[arg(long)]
+    pub(crate) config: PathBuf,
+    /// Documents as JSON: one, a list of them, or one a line.
+    #[arg(long)]
+    pub(crate) document: PathBuf,
+    /// What look-ups find, as test vectors have it in `related_docs`; without it they find nothing.
+    #[arg(long)]
+    pub(crate) related: Option<PathBuf>,
+}
+
+/// Arguments of `ucr vectors`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct UcrVectors {
+    /// Vectors, one JSON object a line.
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// What runs them.
+    #[arg(long, value_enum, default_value = "wasm")]
+    pub(crate) through: Through,
+    /// The row builder's module; the one that `make guests` built when absent.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) module: Option<PathBuf>,
+}
+
+/// What runs test vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Through {
+    /// The compiled module, as in a pipeline.
+    Wasm,
+    /// The same language within this program.
+    Native,
 }
 
 fn parse_partition(text: &str) -> anyhow::Result<Partition> {

@@ -17,6 +17,7 @@ mod sql;
 mod status;
 mod switch;
 mod table;
+mod ucr;
 
 use std::process::ExitCode;
 
@@ -114,6 +115,7 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Search(command) => search::run(&arguments, command).await,
         Command::Sql(command) => sql::run(&arguments, command).await,
         Command::Processor(command) => processor::run(&arguments, command).await,
+        Command::Ucr(command) => ucr::run(&arguments, command).await,
         Command::Status => status::run(&arguments).await,
         Command::Pause { pillow } => switch::run(&arguments, pillow, true).await,
         Command::Resume { pillow } => switch::run(&arguments, pillow, false).await,

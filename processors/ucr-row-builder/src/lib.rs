@@ -6,6 +6,7 @@
 
 mod dispatch;
 mod row;
+mod vectors;
 mod world;
 
 use std::collections::BTreeSet;
@@ -30,12 +31,18 @@ const INVALID: &str = "invalid_ucr_data";
 pub struct UcrRowBuilder {
     sources: Vec<DataSource>,
     dispatch: Dispatch,
+    /// Answer test vectors on this topic, and do nothing else.
+    vectors: Option<String>,
 }
 
 impl Processor for UcrRowBuilder {
     fn configure(config: Config<'_>) -> Result<(Self, Description), Vec<Problem>> {
         let text = std::str::from_utf8(config.bytes()).map_err(|error| vec![Problem::new("", error)])?;
         let settings = parse(text).map_err(|error| vec![Problem::new("", error)])?;
+        if let Some(topic) = settings.property("vectors").and_then(Value::as_str) {
+            let answering = Self { sources: Vec::new(), dispatch: Dispatch::new(&[]), vectors: Some(topic.to_owned()) };
+            return Ok((answering, Description::new().topic(topic)));
+        }
         let definitions = settings.property("data-sources").and_then(Value::as_list);
         let Some(definitions) = definitions else {
             return Err(vec![Problem::new("data-sources", "is required: a list of data sources")]);
@@ -77,10 +84,13 @@ impl Processor for UcrRowBuilder {
         }
         description = look_ups.into_iter().fold(description, |description, kind| description.lookup(kind.name()));
         let dispatch = Dispatch::new(&sources);
-        Ok((Self { sources, dispatch }, description))
+        Ok((Self { sources, dispatch, vectors: None }, description))
     }
 
     fn process(&mut self, batch: &Batch<'_>, change: &Change<'_>) -> Result<Answer, Error> {
+        if let Some(topic) = &self.vectors {
+            return vectors::answer(topic, change);
+        }
         if change.is_deleted() || change.document() == Err(Absence::Deleted) {
             return Ok(self.delete(change.domain()));
         }

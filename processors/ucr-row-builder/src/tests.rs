@@ -113,3 +113,11 @@ fn a_wrong_data_source_is_left_out_and_reported() {
     let answer = harness(&[source("a"), wrong]).process_one(Fixture::present("f", form(json!({}))));
     assert_eq!(answer["writes"].as_array().map(Vec::len), Some(1), "{answer}");
 }
+
+#[test]
+fn a_test_vector_is_answered_on_the_topic() {
+    let mut harness = Harness::<UcrRowBuilder>::configure(json!({"vectors": "answers"})).unwrap();
+    let vector = json!({"kind": "expression", "spec": {"type": "identity"}, "doc": 1, "root_doc": "$doc"});
+    let answer = harness.process_one(Fixture::present("v", vector)).to_string();
+    assert!(answer.contains("answers") && answer.contains("value"), "{answer}");
+}

@@ -53,4 +53,5 @@ pub use context::{
 };
 pub use data_source::{DataSource, FailedValidation, Outcome};
 pub use error::{ConfigError, EvalError, Problem};
+pub use filter::Refusal;
 pub use indicator::Column;

@@ -10,7 +10,7 @@ pub use files::{Definitions, read_definitions};
 pub use table::{Index, PrimaryKey};
 
 use crate::expression::Expression;
-use crate::filter::Filter;
+use crate::filter::{Filter, Refusal, shown};
 use crate::indicator::{Column, Indicator};
 use crate::named::Names;
 use crate::value::{Moment, Value, equal};
@@ -125,6 +125,37 @@ impl DataSource {
         let context =
             Context { root: Some(document), iteration: Some(0), now, world, named: &self.names, limits: &limits };
         self.takes(document, &context)
+    }
+
+    /// Why the filter does not take a document; empty when it does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`DataSource::process`].
+    pub fn refusals<'a>(
+        &self,
+        document: &Value<'a>,
+        now: Moment,
+        world: &dyn World<'a>,
+    ) -> Result<Vec<Refusal>, EvalError> {
+        let text = |key: &str| document.property(key).map_or_else(|| "missing".to_owned(), shown);
+        let refused = |path: &str, reason: String| Ok(vec![Refusal { path: path.to_owned(), reason }]);
+        if !self.is_of_domain(document) {
+            let domains = self.domains().join(", ");
+            return refused("domain", format!("the document's domain is {}, not {domains}", text("domain")));
+        }
+        if !self.is_of_type(document) {
+            let wanted = &self.referenced_doc_type;
+            return refused(
+                "referenced_doc_type",
+                format!("the document's doc_type is {}, not {wanted}", text("doc_type")),
+            );
+        }
+        let limits = Limits::default();
+        let context =
+            Context { root: Some(document), iteration: Some(0), now, world, named: &self.names, limits: &limits };
+        let refusals = |filter: &Filter| filter.refusals("configured_filter", &self.names.filters, document, &context);
+        self.filter.as_ref().map_or(Ok(Vec::new()), refusals)
     }
 
     /// Whether a document has a type that stands for a deletion.

@@ -215,3 +215,33 @@ fn a_static_data_source_stands_for_one_per_domain() {
     let error = read_definitions(&parse(&wrong).unwrap(), None).unwrap_err().to_string();
     assert!(error.starts_with("config.referenced_doc_type: "), "{error}");
 }
+
+#[test]
+fn a_document_that_is_not_taken_is_told_which_part_of_the_filter_says_no() {
+    let filter = r#", "named_filters": {"young": {"type": "boolean_expression", "operator": "lt", "property_value": 5,
+            "expression": {"type": "property_name", "property_name": "age"}}},
+        "configured_filter": {"type": "and", "filters": [
+            {"type": "not", "filter": {"type": "property_match", "property_name": "x", "property_value": 1}},
+            {"type": "or", "filters": [
+                {"type": "boolean_expression", "operator": "eq", "property_value": "a",
+                    "expression": {"type": "property_name", "property_name": "kind"}},
+                {"type": "named", "name": "young"}]}]}"#;
+    let source = compiled(filter);
+    let check = |document: &str, expected: &[(&str, &str)]| {
+        let refusals = source.refusals(&parse(document).unwrap(), now(), &EmptyWorld).unwrap();
+        let found: Vec<_> = refusals.iter().map(|refusal| (refusal.path.as_str(), refusal.reason.as_str())).collect();
+        assert_eq!(found, expected, "{document}");
+    };
+    check(&form(r#", "kind": "a""#), &[]);
+    check(&form(r#", "x": 1"#), &[("configured_filter.filters[0]", "its filter holds")]);
+    let second = "configured_filter.filters[1].filters";
+    check(
+        &form(r#", "kind": "b", "age": 7"#),
+        &[
+            (&format!("{second}[0]"), r#"kind is "b", wanted eq "a""#),
+            (&format!("{second}[1] = named_filters.young"), "found 7, wanted lt 5"),
+        ],
+    );
+    check(r#"{"domain": "e"}"#, &[("domain", r#"the document's domain is "e", not d"#)]);
+    check(r#"{"domain": "d"}"#, &[("referenced_doc_type", "the document's doc_type is missing, not XFormInstance")]);
+}

@@ -1,8 +1,12 @@
 //! Filters: what is true of an item.
 
 mod compile;
+mod refusal;
 #[cfg(test)]
 mod tests;
+
+pub use refusal::Refusal;
+pub(crate) use refusal::shown;
 
 use std::rc::Rc;
 

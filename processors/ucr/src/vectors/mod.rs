@@ -17,6 +17,7 @@ use crate::value::{JsonError, Value, parse};
 
 pub use compare::same;
 pub use typed::to_json;
+pub use world::Related;
 
 /// What became of one vector.
 #[derive(Clone, Debug)]
@@ -36,31 +37,98 @@ pub enum Miss {
     Failed { expected: String, got: String },
 }
 
-/// Runs the vector on a line.
+/// A case, with what is expected of it.
+#[derive(Clone, Debug)]
+pub struct Vector<'a>(Value<'a>);
+
+/// What only the one who compares may see.
+const EXPECTATIONS: [&str; 4] = ["expected", "expected_2020", "accept", "quirk"];
+
+impl<'a> Vector<'a> {
+    /// Reads the vector on a line.
+    ///
+    /// # Errors
+    ///
+    /// The line is no JSON.
+    pub fn read(line: &'a str) -> Result<Self, JsonError> {
+        parse(line).map(Self)
+    }
+
+    /// Why it cannot be run here, if so.
+    pub fn skipped(&self) -> Option<&'static str> {
+        match self.0.property("kind").and_then(Value::as_str) {
+            _ if self.0.property("quirk").is_some() => Some("a quirk of the original"),
+            _ if self.0.property("expected").is_none() => Some("expects nothing"),
+            Some("expression" | "filter" | "indicator" | "datasource" | "naming") => None,
+            Some("pillow") => Some("needs a database"),
+            _ => Some("of an unknown kind"),
+        }
+    }
+
+    /// The vector as JSON, without its expectations: what [`answer`] takes.
+    pub fn question(&self) -> String {
+        let Some(entries) = self.0.as_dict() else { return to_json(&self.0) };
+        let asked = |key: &Value<'_>| key.as_str().is_none_or(|key| !EXPECTATIONS.contains(&key));
+        let asked = entries.iter().filter(|(key, _)| asked(key));
+        to_json(&Value::dict(asked.map(|(key, value)| (key.clone(), value.clone())).collect()))
+    }
+
+    /// Compares what [`answer`] gave, wherever that ran, with the expectations.
+    pub fn judge(&self, answer: &str) -> Verdict {
+        match parse(answer) {
+            Ok(got) => self.compare(&typed::decoded(&got).into_owned()),
+            Err(_) => self.broken(answer),
+        }
+    }
+
+    /// The verdict where there was no answer, for the reason given.
+    pub fn broken(&self, reason: &str) -> Verdict {
+        let expected = self.0.property("expected").map(to_json).unwrap_or_default();
+        self.verdict(Err(Miss::Failed { expected, got: reason.to_owned() }))
+    }
+
+    /// The verdict of one that is not run.
+    pub fn skip(&self, reason: &'static str) -> Verdict {
+        self.verdict(Err(Miss::Skipped(reason)))
+    }
+
+    fn compare(&self, got: &Value<'static>) -> Verdict {
+        let Some(expected) = self.0.property("expected") else { return self.skip("expects nothing") };
+        let also = self.0.property("accept").and_then(Value::as_list).unwrap_or_default();
+        let decode = |expected: &Value<'_>| typed::decoded(expected).into_owned();
+        let is_met = |expected: &Value<'_>| same(&decode(expected), &fitted(got, expected));
+        let miss = || Miss::Failed { expected: to_json(&decode(expected)), got: to_json(&fitted(got, expected)) };
+        self.verdict(if std::iter::once(expected).chain(also).any(is_met) { Ok(()) } else { Err(miss()) })
+    }
+
+    fn verdict(&self, result: Result<(), Miss>) -> Verdict {
+        let text = |key| self.0.property(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let spec_type = self.0.property("spec").and_then(|spec| spec.property("type"));
+        let spec_type = spec_type.map_or_else(|| "-".to_owned(), |name| format!("{name:.40}"));
+        Verdict { id: text("id"), kind: text("kind"), spec_type, result }
+    }
+}
+
+/// What a question comes to, as JSON in the form of an expectation.
+///
+/// # Errors
+///
+/// The question is no JSON.
+pub fn answer(question: &str) -> Result<String, JsonError> {
+    Ok(to_json(&run::run(&parse(question)?)))
+}
+
+/// Runs the vector on a line, here.
 ///
 /// # Errors
 ///
 /// The line is no JSON.
 pub fn run_line(line: &str) -> Result<Verdict, JsonError> {
-    let vector = parse(line)?;
-    let text = |key| vector.property(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let spec_type = vector.property("spec").and_then(|spec| spec.property("type"));
-    let spec_type = spec_type.map_or_else(|| "-".to_owned(), |name| format!("{name:.40}"));
-    Ok(Verdict { id: text("id"), kind: text("kind"), spec_type, result: judged(&vector) })
-}
-
-fn judged(vector: &Value<'_>) -> Result<(), Miss> {
-    if vector.property("quirk").is_some() {
-        return Err(Miss::Skipped("a quirk of the original"));
-    }
-    let Some(expected) = vector.property("expected") else { return Err(Miss::Skipped("expects nothing")) };
-    let got = run::run(vector)?;
-    let also = vector.property("accept").and_then(Value::as_list).unwrap_or_default();
-    let decode = |expected: &Value<'_>| typed::decoded(expected).into_owned();
-    if std::iter::once(expected).chain(also).any(|expected| same(&decode(expected), &fitted(&got, expected))) {
-        return Ok(());
-    }
-    Err(Miss::Failed { expected: to_json(&decode(expected)), got: to_json(&fitted(&got, expected)) })
+    let vector = Vector::read(line)?;
+    Ok(match vector.skipped() {
+        Some(reason) => vector.skip(reason),
+        None => vector.compare(&run::run(&vector.0)),
+    })
 }
 
 /// The result without what an expectation may leave out: all but errors and failed validations.

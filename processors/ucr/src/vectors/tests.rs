@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Miss, Report, run_line, same};
+use super::{Miss, Report, Vector, answer, run_line, same};
 use crate::value::parse;
 use crate::vectors::typed::decoded;
 
@@ -58,4 +58,18 @@ fn results_are_compared_by_value_and_errors_by_their_class() {
 fn a_vector_that_cannot_be_run_is_skipped_with_the_reason() {
     let verdict = run_line(r#"{"id": "1", "kind": "pillow", "expected": {}}"#).unwrap();
     assert!(matches!(verdict.result, Err(Miss::Skipped("needs a database"))));
+}
+
+#[test]
+fn a_question_holds_no_expectation_and_its_answer_is_judged() {
+    let line = r#"{"id": "1", "kind": "naming", "spec": {"column_id": "a b"}, "expected": {"database_column_name": "x"},
+        "accept": [{"database_column_name": "a b"}]}"#;
+    let vector = Vector::read(line).unwrap();
+    assert_eq!(vector.skipped(), None);
+    let question = vector.question();
+    assert_eq!(question, r#"{"id":"1","kind":"naming","spec":{"column_id":"a b"}}"#);
+    let answered = answer(&question).unwrap();
+    assert!(vector.judge(&answered).result.is_ok(), "{answered}");
+    assert!(vector.judge("{}").result.is_err());
+    assert!(matches!(vector.judge("nothing").result, Err(Miss::Failed { got, .. }) if got == "nothing"));
 }

@@ -3,7 +3,9 @@
 use crate::value::{Dict, Value};
 use crate::{EvalError, Query, QueryKind, World};
 
-pub(super) struct Related<'c, 'a>(pub(super) &'c Value<'a>);
+/// What exists beside a document: the `related_docs` of a vector.
+#[derive(Debug)]
+pub struct Related<'c, 'a>(pub &'c Value<'a>);
 
 impl<'a> World<'a> for Related<'_, 'a> {
     fn look_up(&self, query: &Query) -> Result<Value<'a>, EvalError> {

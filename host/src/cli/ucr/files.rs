@@ -1,0 +1,74 @@
+//! Reads files with JSON: definitions of data sources, documents.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use ucr::value::{JsonError, Value, parse};
+
+pub(crate) fn read(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("could not read {}", file.display()))
+}
+
+/// The definitions in a file, each with its place there: one, or a list of them.
+///
+/// # Errors
+/// The file is no JSON; it says where.
+pub(crate) fn definitions(text: &str) -> Result<Vec<(String, Value<'_>)>, String> {
+    let value = parse(text).map_err(|error| located(text, &error))?;
+    Ok(match value.as_list() {
+        Some(list) => {
+            list.iter().enumerate().map(|(index, definition)| (format!("[{index}]"), definition.clone())).collect()
+        }
+        None => vec![(String::new(), value)],
+    })
+}
+
+/// The documents in a file: one, a list of them, or one a line.
+///
+/// # Errors
+/// The file is none of that; it says where.
+pub(crate) fn documents(text: &str) -> Result<Vec<Value<'_>>, String> {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    match parse(text) {
+        Ok(value) => Ok(value.as_list().map_or_else(|| vec![value.clone()], <[Value<'_>]>::to_vec)),
+        // A document written over several lines does not end on its first.
+        Err(error) if text.lines().find(|line| !line.trim().is_empty()).is_none_or(|line| parse(line).is_err()) => {
+            Err(located(text, &error))
+        }
+        Err(_) => {
+            let document = |(at, line)| parse(line).map_err(|error| format!("line {}: {}", at + 1, error.problem));
+            lines.map(document).collect()
+        }
+    }
+}
+
+/// A place that an editor can go to.
+fn located(text: &str, error: &JsonError) -> String {
+    let before = text.get(..error.at).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+    format!("line {line}, column {column}: it is no JSON: {}", error.problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_one_a_list_or_lines() {
+        for (text, count) in [("{\n}", 1), ("[{}, {}]", 2), ("{}\n\n{}\n{}\n", 3)] {
+            assert_eq!(documents(text).unwrap().len(), count, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_named_with_its_place() {
+        let check = |text: &str, place: &str| {
+            let error = documents(text).unwrap_err();
+            assert!(error.starts_with(place), "{error}");
+        };
+        check("{\n  \"a\": ,\n}", "line 2, column 8");
+        check("{}\n{\n", "line 2:");
+        assert!(definitions("[{},\n x]").unwrap_err().starts_with("line 2, column 2"));
+    }
+}

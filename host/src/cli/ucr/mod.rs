@@ -1,0 +1,22 @@
+//! `ucr check|rows|vectors`: data sources of user configurable reports, without a pipeline.
+
+mod check;
+mod component;
+mod files;
+mod rows;
+mod vectors;
+
+use super::Outcome;
+use super::args::{Arguments, UcrCommand};
+
+pub(crate) async fn run(arguments: &Arguments, command: &UcrCommand) -> anyhow::Result<Outcome> {
+    match command {
+        UcrCommand::Check(wanted) => check::run(arguments, wanted),
+        UcrCommand::Rows(wanted) => rows::run(arguments, wanted),
+        UcrCommand::Vectors(wanted) => {
+            let (json, wanted) = (arguments.json, wanted.clone());
+            // Compiling and running block.
+            tokio::task::spawn_blocking(move || vectors::run(json, &wanted)).await?
+        }
+    }
+}
