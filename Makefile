@@ -7,10 +7,13 @@ SHELL := /bin/bash
 # Processors and test guests, built to WASM.
 GUESTS := -p es-indexer -p visit-rows -p form-metadata-tracker -p cache-invalidation -p hostile -p ucr-row-builder
 
-.PHONY: help setup guests demo test test-fast test-long chaos bench lint audit services-up services-down
+# Servers for tests and for trying things out, each a script in tests/services.
+SERVICES ?= kafka postgres opensearch elasticsearch redis couchdb
+
+.PHONY: help setup guests demo demo-services test test-fast test-long chaos bench lint audit services-up services-down
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "  %-14s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "  %-15s %s\n", $$1, $$2 }'
 
 setup: ## install what building needs (asks before it uses root)
 	@.ci/install-debian build
@@ -20,6 +23,10 @@ guests: setup ## build the processors to WASM
 
 demo: setup ## show it at work; DOCUMENTS=FILE takes your documents instead of made-up ones
 	@DOCUMENTS="$(DOCUMENTS)" tests/demo/run
+
+demo-services: ## the same through Apache Kafka, PostgreSQL and OpenSearch, which it starts and stops
+	@.ci/install-debian test
+	@DOCUMENTS="$(DOCUMENTS)" tests/demo/run services
 
 test: ## everything that proves behaviour, starting the servers it needs
 	@.ci/install-debian test
@@ -53,11 +60,12 @@ lint: ## format, clippy and documentation, warnings are errors
 audit: ## licences, advisories and sources of dependencies (needs cargo-deny)
 	cargo deny check
 
-services-up: ## start Apache Kafka and OpenSearch under target/services and print their addresses
+services-up: ## start the servers under target/services and print their addresses; SERVICES="kafka redis" starts some
 	@mkdir -p target/services
-	@tests/services/kafka start target/services/kafka
-	@tests/services/opensearch start target/services/opensearch
+	@for service in $(SERVICES); do \
+	    address=$$(tests/services/$$service start target/services/$$service); \
+	    echo "PILLOWTOP_TEST_$${service^^}=$$address"; \
+	done
 
 services-down: ## stop them
-	@tests/services/kafka stop target/services/kafka
-	@tests/services/opensearch stop target/services/opensearch
+	@for service in $(SERVICES); do tests/services/$$service stop target/services/$$service; done

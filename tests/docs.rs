@@ -15,7 +15,7 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() {
-            if !name.starts_with('.') && name != "target" && name != "demo" {
+            if !name.starts_with('.') && !["target", "demo", "demo-services"].contains(&name.as_str()) {
                 found.extend(files(&path, extension));
             }
         } else if path.extension().is_some_and(|found| found == extension) {

@@ -8,9 +8,12 @@ pub mod case;
 pub mod form;
 pub mod places;
 pub mod random;
+pub mod stub;
 pub mod world;
 
 use std::io;
+
+use serde_json::Value;
 
 pub use world::World;
 
@@ -24,6 +27,23 @@ pub fn generate(documents: u64, seed: u64, mut out: impl io::Write) -> io::Resul
         if let Some(document) = world.next() {
             serde_json::to_writer(&mut out, &document)?;
             out.write_all(b"\n")?;
+        }
+    }
+    out.flush()
+}
+
+/// Reads documents, one a line, and writes what is said on Kafka about those of `topic`: the document's id as the key, a
+/// tab, the change.
+///
+/// # Errors
+/// When `documents` cannot be read or is not JSON, or `out` cannot be written.
+pub fn stubs(documents: impl io::BufRead, topic: &str, mut out: impl io::Write) -> io::Result<()> {
+    for line in documents.lines() {
+        let document: Value = serde_json::from_str(&line?)?;
+        if let Some((_, stub)) = stub::of(&document).filter(|(found, _)| *found == topic)
+            && let Some(id) = document["_id"].as_str()
+        {
+            writeln!(out, "{id}\t{stub}")?;
         }
     }
     out.flush()
