@@ -104,7 +104,7 @@ fn message(at: usize) -> Vec<u8> {
     let document = json!({
         "name": format!("visit {at}"), "domain": domain, "owner": format!("{:032x}", at % 977), "kind": "visit",
         "village": format!("village {}", at % 311), "number": at, "weight": 0.5 + (at % 90) as f64,
-        "closed": at % 3 == 0, "opened_on": "2026-02-03T10:00:00.123456Z", "notes": "x".repeat(560),
+        "closed": at.is_multiple_of(3), "opened_on": "2026-02-03T10:00:00.123456Z", "notes": "x".repeat(560),
     });
     let message = json!({
         "document_id": format!("{at:032x}"), "data_source_type": "sql", "data_source_name": TOPIC,
