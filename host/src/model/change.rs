@@ -113,6 +113,23 @@ struct Message<'a> {
 }
 
 impl Change {
+    /// A change that says no more than which document it is about.
+    pub fn of(key: DocumentKey, position: Position) -> Self {
+        Self {
+            key,
+            position,
+            document_type: None,
+            document_subtype: None,
+            domain: None,
+            revision: None,
+            associated_id: None,
+            deleted: false,
+            attempts: 0,
+            published_at: None,
+            inline: None,
+        }
+    }
+
     /// Reads a change from its JSON message (the original's `ChangeMeta`, old and new fields).
     ///
     /// # Errors

@@ -159,17 +159,5 @@ async fn ask(store: &dyn DocumentStore, changes: &[Arc<Change>]) -> Result<Vec<D
 
 /// A look-up asks a document store for an id, as a change would.
 fn stub(want: &Want) -> Change {
-    Change {
-        key: DocumentKey { source: Arc::clone(&want.lookup), id: Arc::clone(&want.key) },
-        position: Position::number(0),
-        document_type: None,
-        document_subtype: None,
-        domain: None,
-        revision: None,
-        associated_id: None,
-        deleted: false,
-        attempts: 0,
-        published_at: None,
-        inline: None,
-    }
+    Change::of(DocumentKey { source: Arc::clone(&want.lookup), id: Arc::clone(&want.key) }, Position::number(0))
 }

@@ -232,19 +232,7 @@ impl Part {
 
 /// A change that says no more than that there is a document.
 fn stub(key: DocumentKey) -> Change {
-    Change {
-        key,
-        position: Position::number(0),
-        document_type: None,
-        document_subtype: None,
-        domain: None,
-        revision: None,
-        associated_id: None,
-        deleted: false,
-        attempts: 0,
-        published_at: None,
-        inline: None,
-    }
+    Change::of(key, Position::number(0))
 }
 
 #[cfg(test)]

@@ -92,19 +92,7 @@ impl Component {
 }
 
 fn item(at: usize, question: &str) -> Item {
-    let change = Change {
-        key: DocumentKey::new("vectors", at.to_string()),
-        position: Position::number(at as u64),
-        document_type: None,
-        document_subtype: None,
-        domain: None,
-        revision: None,
-        associated_id: None,
-        deleted: false,
-        attempts: 0,
-        published_at: None,
-        inline: None,
-    };
+    let change = Change::of(DocumentKey::new("vectors", at.to_string()), Position::number(at as u64));
     let document = Document::Present(Bytes::copy_from_slice(question.as_bytes()));
     Item { change: Arc::new(change), document, found: Vec::new() }
 }

@@ -38,19 +38,9 @@ fn tombstone(topic: &Arc<str>, message: &Message<'_>, position: Position) -> Ent
     let reason = match std::str::from_utf8(key) {
         Ok("") => "a tombstone without a key names no document".to_owned(),
         Ok(id) => {
-            return Entry::Change(Change {
-                key: DocumentKey { source: Arc::clone(topic), id: Arc::from(id) },
-                position,
-                document_type: None,
-                document_subtype: None,
-                domain: None,
-                revision: None,
-                associated_id: None,
-                deleted: true,
-                attempts: 0,
-                published_at: time_of(message),
-                inline: None,
-            });
+            let key = DocumentKey { source: Arc::clone(topic), id: Arc::from(id) };
+            let published_at = time_of(message);
+            return Entry::Change(Change { deleted: true, published_at, ..Change::of(key, position) });
         }
         Err(error) => format!("the key of a tombstone is not text: {error}"),
     };
