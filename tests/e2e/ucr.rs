@@ -329,3 +329,37 @@ async fn the_shipped_reports_fill_tables_in_sqlite() {
 async fn the_shipped_reports_fill_tables_in_postgres() {
     check_shipped(&shipped(&crate::postgres::database().await)).await;
 }
+
+#[tokio::test]
+async fn vectors_of_whole_runs_are_compared_in_postgres() {
+    let site = Site::embedded();
+    let name = table("visits");
+    let change = |id: &str, visits: Value| json!({"id": id, "domain": "clinic", "deleted": false, "document_subtype": null, "doc": form(id, visits)});
+    let row = |id: &str, number: &str, age: Value| json!({"doc_id": id, "inserted_at": "2021-06-15 12:34:56.789012", "repeat_iteration": number, "age": age});
+    let vector = |id: &str, rows: Value, errors: Value| {
+        json!({
+            "id": id, "kind": "pillow", "configs": [visits()],
+            "changes": [
+                change("f1", json!([{"age": "3"}, {}])),
+                change("f2", json!({"age": 4})),
+                change("f2", json!({"age": 3_000_000_000_u32})),
+                {"id": "f3", "domain": "clinic", "deleted": true, "document_subtype": null, "doc": null},
+            ],
+            "expected": {"tables": {(name.clone()): rows}, "errors": errors},
+        })
+    };
+    let rows = json!([row("f2", "0", json!("4")), row("f1", "0", json!("3")), row("f1", "1", Value::Null)]);
+    let error = json!([{"doc_id": "f2", "table": "visits", "type": "DataError", "pgcode": "22003"}]);
+    let vectors = [
+        vector("right", rows.clone(), error.clone()),
+        vector("rows", json!([]), error),
+        vector("errors", rows, json!([])),
+    ];
+    site.write("vectors.jsonl", &lines(&vectors));
+    let (module, url) = (guest("ucr-row-builder").display().to_string(), crate::postgres::database().await);
+    let run = site.run(&["--json", "ucr", "vectors", "vectors.jsonl", "--module", &module, "--database", &url]).await;
+    let said: Vec<Value> = run.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [rows, errors, report] = said.as_slice() else { panic!("{run:?}") };
+    assert_eq!((&rows["id"], &errors["id"]), (&json!("rows"), &json!("errors")));
+    assert_eq!((&report["passed"], &report["failed"], &report["skipped"]), (&json!(1), &json!(2), &json!(0)));
+}

@@ -311,6 +311,10 @@ pub(crate) struct UcrVectors {
     /// The row builder's module; the one that `make guests` built when absent.
     #[arg(long, value_name = "FILE")]
     pub(crate) module: Option<PathBuf>,
+    /// An address of PostgreSQL, to run the vectors of kind `pillow` as well; in a schema `pillowtop_ucr_vectors`, which
+    /// is dropped.
+    #[arg(long, value_name = "URL", conflicts_with = "through")]
+    pub(crate) database: Option<String>,
 }
 
 /// What runs test vectors.

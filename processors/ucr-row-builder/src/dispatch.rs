@@ -48,8 +48,9 @@ impl Dispatch {
         self.domains.contains_key(domain)
     }
 
-    /// Those that may take the document, or may have taken it before it was archived or deleted; in their order.
-    pub(crate) fn concerned(&self, document: &Value<'_>) -> Vec<usize> {
+    /// Those that may take the document, and those that may have rows of it, in their order: of the latter the ones for
+    /// the subtype that the change announces, or all where it announces none.
+    pub(crate) fn concerned(&self, document: &Value<'_>, announced: Option<&str>) -> Vec<usize> {
         let text = |name| document.property(name).and_then(Value::as_str);
         let types = text("domain").and_then(|domain| self.domains.get(domain));
         let doc_type = text("doc_type").map(living);
@@ -62,10 +63,12 @@ impl Dispatch {
             _ => None,
         };
         let mut concerned = group.any.clone();
-        match subtype.and_then(Value::as_str) {
-            Some(subtype) => concerned.extend(group.by_subtype.get(subtype).into_iter().flatten()),
+        match (announced.filter(|announced| !announced.is_empty()), subtype.and_then(Value::as_str)) {
+            (Some(announced), Some(subtype)) => {
+                concerned.extend([announced, subtype].iter().filter_map(|of| group.by_subtype.get(*of)).flatten());
+            }
             // Whatever it was before, it may have had rows.
-            None => concerned.extend(group.by_subtype.values().flatten()),
+            _ => concerned.extend(group.by_subtype.values().flatten()),
         }
         concerned.sort_unstable();
         concerned.dedup();

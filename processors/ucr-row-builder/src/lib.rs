@@ -99,7 +99,7 @@ impl Processor for UcrRowBuilder {
         }
         let text = std::str::from_utf8(change.document()?)?;
         let document = parse(text)?;
-        let concerned = self.dispatch.concerned(&document);
+        let concerned = self.dispatch.concerned(&document, change.document_subtype());
         if concerned.is_empty() {
             return Ok(Answer::skip("no data source for such documents"));
         }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use pillowtop_sdk::{ColumnKind, Error, Row, Value as Cell};
 use ucr::coerce::{Datatype, coerce};
+use ucr::number::Decimal;
 use ucr::value::Value;
 use ucr::{Column, DataSource};
 
@@ -37,7 +38,7 @@ fn cell(column: &Column, value: Value<'_>) -> Result<Cell, Error> {
         Value::Int(integer) if fits(column.datatype, integer) => Cell::Integer(integer),
         Value::Int(_) | Value::Big(_) => return Err(refused("the integer is out of range")),
         Value::Decimal(decimal) if decimal.is_infinite() => return Err(refused("infinity is no decimal of a table")),
-        Value::Decimal(decimal) => Cell::Decimal(decimal.to_string()),
+        Value::Decimal(decimal) => Cell::Decimal(plain(&decimal).ok_or_else(|| refused("the number is out of range"))?),
         Value::Date(date) => Cell::date(date.to_string()),
         Value::DateTime(moment) => {
             let minutes = i64::from(moment.offset_minutes.unwrap_or(0));
@@ -50,6 +51,23 @@ fn cell(column: &Column, value: Value<'_>) -> Result<Cell, Error> {
         Value::List(elements) => Cell::Json(json(&elements).into_bytes()),
         other => return Err(refused(&format!("a {} is no value of a column", other.type_name()))),
     })
+}
+
+/// Without an exponent, which databases write otherwise or not at all; none when it has more digits before the point than
+/// a column of the original.
+fn plain(decimal: &Decimal) -> Option<String> {
+    const MOST_DIGITS: i64 = 48;
+    const MOST_PLACES: u32 = 64;
+    let Some((_, digits, exponent)) = decimal.parts() else { return Some(decimal.to_string()) };
+    let before = i64::try_from(digits.len()).unwrap_or(i64::MAX).saturating_add(exponent);
+    if before > MOST_DIGITS && digits != "0" {
+        return None;
+    }
+    let text = decimal.to_string();
+    if !text.contains(['E', 'e']) {
+        return Some(text);
+    }
+    decimal.fixed(u32::try_from(exponent.saturating_neg().max(0)).unwrap_or(MOST_PLACES).min(MOST_PLACES))
 }
 
 fn fits(datatype: Datatype, integer: i64) -> bool {

@@ -53,6 +53,33 @@ fn a_document_that_is_no_longer_taken_loses_its_rows() {
 }
 
 #[test]
+fn documents_that_are_no_longer_of_a_namespace_lose_their_rows_where_the_change_may_be_of_it() {
+    let other = form(json!({"xmlns": "other"}));
+    let deleted = json!({"writes": [{"delete_rows": {"table": table("a")}}]});
+    let unknown = Fixture::present("f", other.clone());
+    for fixture in [unknown.document_subtype(""), Fixture::present("f", other).document_subtype("visit")] {
+        assert_eq!(harness(&[source("a")]).process_one(fixture), deleted);
+    }
+}
+
+#[test]
+fn numbers_are_written_without_exponents_and_refused_when_they_are_too_long() {
+    let mut decimals = source("a");
+    decimals["configured_indicators"][0]["datatype"] = json!("decimal");
+    let check = |age: &str, expected: Option<&str>| {
+        let answer = harness(&[decimals.clone()]).process_one(Fixture::present("f", form(json!({"age": age}))));
+        let found = &answer["writes"][0]["replace_rows"]["rows"][0]["age"];
+        assert_eq!(found.as_str(), expected, "{age}: {answer}");
+    };
+    check("1.50", Some("1.50"));
+    check("1e-17", Some("0.00000000000000001"));
+    check("-2e3", Some("-2000"));
+    check("0e99", Some("0"));
+    check("1e47", Some(&format!("1{}", "0".repeat(47))));
+    check("1e48", None);
+}
+
+#[test]
 fn documents_of_other_domains_types_and_namespaces_ask_no_data_source() {
     for other in [json!({"domain": "e"}), json!({"doc_type": "CommCareCase"}), json!({"xmlns": "other"})] {
         let answer = harness(&[source("a")]).process_one(Fixture::present("f", form(other)));

@@ -22,6 +22,8 @@ const TOPIC: &str = "answers";
 
 /// An instance, and what a new one is made of when it is spent.
 pub(crate) struct Component {
+    pub(crate) engine: Arc<wasm::Engine>,
+    pub(crate) module: PathBuf,
     processor: WasmProcessor,
     lookups: Arc<LookupStores>,
     instance: Option<Box<dyn Instance>>,
@@ -59,9 +61,10 @@ impl Component {
             config: format!("{{\"vectors\":\"{TOPIC}\"}}").into_bytes(),
             limits: wasm::Limits::default(),
         };
-        let processor = wasm::load(&wasm::Engine::new()?, source, None)?;
+        let engine = Arc::new(wasm::Engine::new()?);
+        let processor = wasm::load(&engine, source, None)?;
         let lookups = Arc::new(LookupStores::new(HashMap::new()));
-        Ok(Self { processor, lookups, instance: None })
+        Ok(Self { engine, module: module.to_owned(), processor, lookups, instance: None })
     }
 
     /// An answer for each question, or why there is none. What crashes the component is found alone.

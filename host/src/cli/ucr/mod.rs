@@ -3,6 +3,7 @@
 mod check;
 mod component;
 mod files;
+mod pillow;
 mod rows;
 mod vectors;
 

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use serde_json::json;
+use tokio::runtime::Handle;
 use ucr::vectors::{Miss, Report, Vector, Verdict, run_line};
 
 use super::super::Outcome;
@@ -9,6 +10,7 @@ use super::super::args::{Through, UcrVectors};
 use super::super::output::{say, say_line};
 use super::component::{self, Component};
 use super::files;
+use super::pillow::Tables;
 
 /// Vectors of one call: few enough that they stay far below its limit of time.
 const BATCH: usize = 64;
@@ -18,6 +20,8 @@ pub(crate) fn run(json: bool, wanted: &UcrVectors) -> anyhow::Result<Outcome> {
         Through::Wasm => Some(Component::load(&component::find(wanted.module.as_deref())?)?),
         Through::Native => None,
     };
+    let tables = component.as_ref().zip(wanted.database.as_deref());
+    let tables = tables.map(|(component, url)| Tables::new(url, component));
     let mut report = Report::default();
     let mut keep = |verdict: &Verdict| {
         report.count(verdict);
@@ -41,7 +45,12 @@ pub(crate) fn run(json: bool, wanted: &UcrVectors) -> anyhow::Result<Outcome> {
                     for (at, line) in lines {
                         vectors.push(Vector::read(line).with_context(|| place(*at))?);
                     }
-                    ask(component, &vectors)?.iter().for_each(&mut keep);
+                    for (vector, verdict) in vectors.iter().zip(ask(component, &vectors)?) {
+                        match tables.as_ref().filter(|_| vector.needs_database()) {
+                            Some(tables) => keep(&Handle::current().block_on(tables.run(vector))?),
+                            None => keep(&verdict),
+                        }
+                    }
                 }
             }
         }

@@ -41,6 +41,8 @@ pub enum Miss {
 #[derive(Clone, Debug)]
 pub struct Vector<'a>(Value<'a>);
 
+const NEEDS_DATABASE: &str = "needs a database";
+
 /// What only the one who compares may see.
 const EXPECTATIONS: [&str; 4] = ["expected", "expected_2020", "accept", "quirk"];
 
@@ -54,13 +56,23 @@ impl<'a> Vector<'a> {
         parse(line).map(Self)
     }
 
+    /// All of it.
+    pub fn value(&self) -> &Value<'a> {
+        &self.0
+    }
+
+    /// Whether it is about tables in a database, and expects something that should be met.
+    pub fn needs_database(&self) -> bool {
+        self.skipped() == Some(NEEDS_DATABASE)
+    }
+
     /// Why it cannot be run here, if so.
     pub fn skipped(&self) -> Option<&'static str> {
         match self.0.property("kind").and_then(Value::as_str) {
             _ if self.0.property("quirk").is_some() => Some("a quirk of the original"),
             _ if self.0.property("expected").is_none() => Some("expects nothing"),
             Some("expression" | "filter" | "indicator" | "datasource" | "naming") => None,
-            Some("pillow") => Some("needs a database"),
+            Some("pillow") => Some(NEEDS_DATABASE),
             _ => Some("of an unknown kind"),
         }
     }
@@ -85,6 +97,11 @@ impl<'a> Vector<'a> {
     pub fn broken(&self, reason: &str) -> Verdict {
         let expected = self.0.property("expected").map(to_json).unwrap_or_default();
         self.verdict(Err(Miss::Failed { expected, got: reason.to_owned() }))
+    }
+
+    /// The verdict of one that came out as expected.
+    pub fn pass(&self) -> Verdict {
+        self.verdict(Ok(()))
     }
 
     /// The verdict of one that is not run.
