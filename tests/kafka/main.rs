@@ -17,6 +17,7 @@ use pillowtop::feed::kafka::KafkaSource;
 use pillowtop::feed::{Error, Event, Limits, Source as _, Start};
 use pillowtop::model::{Checkpoint, Entry, Partition, Position, chain};
 use rdkafka::producer::{BaseRecord, Producer as _};
+use tokio::time::timeout;
 
 use broker::{Broker, LIMIT, send};
 use reading::{ALL, Checkpoints, Reading, begin, open, source, stub};
@@ -271,7 +272,7 @@ async fn a_cancelled_wait_loses_nothing() {
             Some(event) => reading.note(&event.unwrap()),
             None => cancelled += 1,
         }
-        match tokio::time::timeout(Duration::from_millis(1), reading.feed.next(few)).await {
+        match timeout(Duration::from_millis(1), reading.feed.next(few)).await {
             Ok(event) => reading.note(&event.unwrap()),
             Err(_elapsed) => cancelled += 1,
         }
@@ -342,7 +343,7 @@ async fn a_feed_waits_for_a_lost_broker_and_goes_on() {
     reading.read_to_end().await.unwrap();
 
     broker.kill();
-    let waited = tokio::time::timeout(Duration::from_secs(2), reading.feed.next(ALL)).await;
+    let waited = timeout(Duration::from_secs(2), reading.feed.next(ALL)).await;
     assert!(waited.is_err(), "a lost broker is no event and no error, but {waited:?}");
     let at = [(Partition::new("lost", 0), Position::number(2))];
     assert!(matches!(reading.feed.ends(&at).await, Err(Error::Outage(_))));
@@ -352,6 +353,22 @@ async fn a_feed_waits_for_a_lost_broker_and_goes_on() {
     reading.until(&Partition::new("lost", 0), 4).await;
     assert_eq!(reading.seen("lost", 0), "0=a 1=b 2=c 3=d");
     assert_eq!((log.count("WARN", &broker.address), log.count("INFO", &broker.address)), (1, 1), "{}", log.text());
+}
+
+// The engine gives up on an answer after half a second: it reads nothing while it waits for it.
+#[tokio::test]
+async fn an_idle_feed_is_told_in_time_where_its_partitions_end() {
+    let broker = Broker::shared();
+    broker.create_topic("idle", 1).await;
+    publish(broker, "idle", 0, "a b");
+    let mut reading = from_start(broker, &["idle"]).await;
+    reading.read_to_end().await.unwrap();
+    for _ in 0..5 {
+        // Idle: the broker holds a fetch.
+        assert!(timeout(Duration::from_millis(300), reading.feed.next(ALL)).await.is_err());
+        let lag = timeout(Duration::from_millis(500), reading.lag("idle", 0)).await;
+        assert_eq!(lag, Ok(0));
+    }
 }
 
 #[tokio::test]

@@ -27,7 +27,10 @@ mod tests {
     #[test]
     fn a_stub_says_which_document_changed_and_where_that_belongs() {
         let (topic, stub) = of(&json!({"_id": "c", "doc_type": "CommCareCase", "type": "child", "name": "A"})).unwrap();
-        assert_eq!((topic, &stub["document_id"], &stub["document_subtype"]), ("case-sql", &json!("c"), &json!("child")));
+        assert_eq!(
+            (topic, &stub["document_id"], &stub["document_subtype"]),
+            ("case-sql", &json!("c"), &json!("child"))
+        );
         assert_eq!((&stub["is_deletion"], stub.get("name")), (&json!(false), None));
         let (topic, stub) = of(&json!({"_id": "f", "doc_type": "XFormInstance-Deleted"})).unwrap();
         assert_eq!((topic, &stub["is_deletion"]), ("form-sql", &json!(true)));
