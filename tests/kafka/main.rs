@@ -18,6 +18,7 @@ use pillowtop::feed::kafka::KafkaSource;
 use pillowtop::feed::{Error, Event, Limits, Source as _, Start};
 use pillowtop::model::{Checkpoint, Entry, Partition, Position, chain};
 use rdkafka::producer::{BaseRecord, Producer as _};
+use tokio::time::timeout;
 
 use broker::{Broker, LIMIT, send};
 use reading::{ALL, Checkpoints, Reading, begin, open, source, stub};
@@ -377,7 +378,7 @@ async fn a_cancelled_wait_loses_nothing() {
             Some(event) => reading.note(&event.unwrap()),
             None => cancelled += 1,
         }
-        match tokio::time::timeout(Duration::from_millis(1), reading.feed.next(few)).await {
+        match timeout(Duration::from_millis(1), reading.feed.next(few)).await {
             Ok(event) => reading.note(&event.unwrap()),
             Err(_elapsed) => cancelled += 1,
         }
@@ -405,6 +406,22 @@ async fn a_busy_partition_does_not_starve_a_quiet_one() {
     let busy = Partition::new("fair", 0);
     assert!(reading.seen[&busy].len() < 20_000, "the quiet one came before the busy one was done");
     reading.until(&busy, 20_000).await;
+}
+
+// The engine gives up on an answer after half a second: it reads nothing while it waits for it.
+#[tokio::test]
+async fn an_idle_feed_is_told_in_time_where_its_partitions_end() {
+    let broker = Broker::shared();
+    broker.create_topic("idle", 1).await;
+    publish(broker, "idle", 0, "a b");
+    let mut reading = from_start(broker, &["idle"]).await;
+    reading.read_to_end().await.unwrap();
+    for _ in 0..5 {
+        // Idle: the broker holds a fetch.
+        assert!(timeout(Duration::from_millis(300), reading.feed.next(ALL)).await.is_err());
+        let lag = timeout(Duration::from_millis(500), reading.lag("idle", 0)).await;
+        assert_eq!(lag, Ok(0));
+    }
 }
 
 #[tokio::test]

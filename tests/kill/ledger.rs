@@ -4,33 +4,30 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::support::site::Site;
+use crate::world::World;
 
 /// Notes each row that is inserted, changed or deleted.
-pub(crate) async fn install(site: &Site) {
-    let mut statements = "create table applied (target text, row text, operation text);".to_owned();
+pub(crate) async fn install(world: &World) {
+    let mut statements = "create table applied (target text, row_key text, operation text);".to_owned();
     for (table, key) in
         [("visits", "ROW.form_id || '/' || ROW.number"), ("hostile_rows", "ROW.id"), ("last_visits", "ROW.case_id")]
     {
         for (operation, row) in [("insert", "new"), ("update", "new"), ("delete", "old")] {
             let key = key.replace("ROW", row);
-            statements += &format!(
-                "create trigger {table}_{operation} after {operation} on {table} begin
-                   insert into applied values ('{table}', {key}, '{operation}');
-                 end;"
-            );
+            let noting = format!("insert into applied values ('{table}', {key}, '{operation}')");
+            statements += &world.trigger(table, operation, &noting);
         }
     }
-    site.execute(&statements).await;
+    world.execute(&statements).await;
 }
 
 /// What holds at every moment: each row was inserted once, each failure parked once, and exactly what stands before the
 /// checkpoint is done.
-pub(crate) async fn rows_and_checkpoints_agree(site: &Site, when: &str) {
-    let twice = site
+pub(crate) async fn rows_and_checkpoints_agree(world: &World, when: &str) {
+    let twice = world
         .rows(
-            "select json_array(target, row, group_concat(operation)) from applied where target <> 'last_visits'
-             group by target, row having count(*) > 1 or operation <> 'insert'",
+            "select json_array(target, row_key, string_agg(operation, ',')) from applied where target <> 'last_visits'
+             group by target, row_key having count(*) > 1 or max(operation) <> 'insert'",
         )
         .await;
     assert_eq!(twice, [] as [Value; 0], "{when}: rows that were not applied exactly once");
@@ -42,25 +39,29 @@ pub(crate) async fn rows_and_checkpoints_agree(site: &Site, when: &str) {
                   and stored.partition_number = change_log.\"partition\" and change_log.id < stored.position_first";
     for (sql, what) in [
         (
-            format!("select json_array(id) from ({done}) except select json_array(document_id) from ({passed})"),
+            format!(
+                "select json_array(id) from ({done}) as done except select json_array(document_id) from ({passed}) as passed"
+            ),
             "done, but to be read again",
         ),
         (
-            format!("select json_array(document_id) from ({passed}) except select json_array(id) from ({done})"),
+            format!(
+                "select json_array(document_id) from ({passed}) as passed except select json_array(id) from ({done}) as done"
+            ),
             "passed, but not done",
         ),
-        (format!("select json_array(id) from ({done}) group by id having count(*) > 1"), "done twice"),
+        (format!("select json_array(id) from ({done}) as done group by id having count(*) > 1"), "done twice"),
         (
             "select json_array(processor, document, attempts) from pillowtop_parked where attempts <> 1".to_owned(),
             "parked twice",
         ),
     ] {
-        assert_eq!(site.rows(&sql).await, [] as [Value; 0], "{when}: {what}");
+        assert_eq!(world.rows(&sql).await, [] as [Value; 0], "{when}: {what}");
     }
 }
 
 /// How many documents will be written to an index again: they are there, but stand behind the checkpoint.
-pub(crate) async fn to_be_replayed(site: &Site) -> u64 {
+pub(crate) async fn to_be_replayed(world: &World) -> u64 {
     let settled = |pillow: &str| {
         format!(
             "select json_array(count(distinct document_id)) from change_log join pillowtop_checkpoints as stored
@@ -70,10 +71,12 @@ pub(crate) async fn to_be_replayed(site: &Site) -> u64 {
         )
     };
     let stamped = "select json_array(count(*)) from hostile_rows".to_owned();
+    world.show_in_searches().await;
     let mut again = 0;
     for (index, settled) in [("forms", settled("forms")), ("cases", settled("cases")), ("hostile", stamped)] {
-        let answer = site.run(&["--json", "search", index, "*", "--limit", "0"]).await.json();
-        let (indexed, settled) = (answer["total"].as_u64().unwrap(), site.rows(&settled).await[0][0].as_u64().unwrap());
+        let answer = world.site.run(&["--json", "search", index, "*", "--limit", "0"]).await.json();
+        let (indexed, settled) =
+            (answer["total"].as_u64().unwrap(), world.rows(&settled).await[0][0].as_u64().unwrap());
         assert!(
             indexed >= settled,
             "{index}: a settle of {settled} committed before the index had more than {indexed}"
@@ -84,7 +87,7 @@ pub(crate) async fn to_be_replayed(site: &Site) -> u64 {
 }
 
 /// All that a run leaves, but for times and for the order in which things happened.
-pub(crate) async fn everything(site: &Site) -> BTreeMap<&'static str, Vec<Value>> {
+pub(crate) async fn everything(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
     let mut all = BTreeMap::new();
     for (what, sql) in [
         ("visits", "select json_array(form_id, number, case_id, domain, user_id, visited_at, received_at) from visits order by form_id, number"),
@@ -101,10 +104,11 @@ pub(crate) async fn everything(site: &Site) -> BTreeMap<&'static str, Vec<Value>
              order by pillow, topic, partition_number",
         ),
     ] {
-        all.insert(what, site.rows(sql).await);
+        all.insert(what, world.rows(sql).await);
     }
+    world.show_in_searches().await;
     for index in ["forms", "cases", "hostile"] {
-        let answer = site.search(index, "*").await;
+        let answer = world.site.search(index, "*").await;
         let hits = answer["hits"].as_array().unwrap();
         assert_eq!(json!(hits.len()), answer["total"]);
         let document = |hit: &Value| {

@@ -1,26 +1,38 @@
 //! Kills the real program again and again, at named points and at random moments, and restarts it until it is caught
 //! up: what it leaves must equal what an uninterrupted run leaves, and everything must have been applied once.
 //!
-//! `PILLOWTOP_KILL_ROUNDS` says how often it is killed (12), `PILLOWTOP_KILL_SEED` where the random moments begin (1).
+//! `PILLOWTOP_KILL_ROUNDS` says how often it is killed (12; 30 with servers), `PILLOWTOP_KILL_SEED` where the random moments begin (1).
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests: helpers outside of test functions are not exempt")]
+#![allow(clippy::print_stdout, reason = "a long run says how far it is, and what it hit")]
 
+#[path = "../kafka/broker.rs"]
+mod broker;
 mod ledger;
+#[path = "../support/postgres.rs"]
+mod postgres;
+#[path = "../support/searching.rs"]
+mod searching;
+#[path = "../support/service.rs"]
+mod service;
+mod world;
 
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
 use support::documents::{cases, id, lines, visit_forms};
 use support::guests::workspace;
-use support::pillows;
-use support::site::{Running, Site, count, read};
-use support::wait::until;
+use support::site::{Running, read};
 
-use ledger::{everything, install, rows_and_checkpoints_agree, to_be_replayed};
+use ledger::{everything, rows_and_checkpoints_agree, to_be_replayed};
+use world::{Servers, World};
+
+/// What a run left, by kind.
+type Left = BTreeMap<&'static str, Vec<Value>>;
 
 /// Every named point of the source, in the order in which a settle passes them.
 const POINTS: [&str; 6] = [
@@ -80,36 +92,18 @@ fn workload(rounds: usize) -> (Vec<Value>, String) {
     (forms, text)
 }
 
-async fn site(published: &str) -> Site {
-    let site = Site::embedded();
-    // Small batches: many settles, each of which can be hit. Those of the second pillow come between the first's.
-    site.pillow("forms", &(pillows::forms() + &pillows::batches(3, 2) + &pillows::hostile("trap")));
-    site.pillow("cases", &(pillows::cases() + &pillows::batches(3, 2)));
-    site.publish("").await;
-    site.catch_up().await;
-    install(&site).await;
-    site.publish(published).await;
-    site
-}
-
 /// Runs the program until `moment`, where it must die.
-async fn run_until_killed(site: &Site, moment: &Moment) {
+async fn run_until_killed(world: &World, moment: &Moment) {
     match moment {
         Moment::Point(point, passage) => {
-            let mut command = site.command(&["run"]);
+            let mut command = world.site.command(&["run"]);
             command.env("PILLOWTOP_FAULT", format!("{point}={passage}"));
             let ran = Running::of(command).ended().await;
             assert_eq!(ran.signal(), Some(6), "{moment:?}: {ran:?}");
         }
         Moment::Rows(more) => {
-            let mut database = site.database().await;
-            let target = count(&mut database, "hostile_rows").await.unwrap() + more;
-            let mut host = site.start(&["run"]);
-            until("rows are written", async || {
-                assert!(!host.has_ended(), "{moment:?}: it ended by itself");
-                (count(&mut database, "hostile_rows").await >= Some(target)).then_some(())
-            })
-            .await;
+            let mut host = world.site.start(&["run"]);
+            world.until_more_rows(*more, || !host.has_ended()).await;
             host.kill();
             let ran = host.ended().await;
             assert_eq!(ran.signal(), Some(9), "{moment:?}: {ran:?}");
@@ -117,12 +111,31 @@ async fn run_until_killed(site: &Site, moment: &Moment) {
     }
 }
 
+fn rounds(default: u64) -> usize {
+    usize::try_from(number("PILLOWTOP_KILL_ROUNDS", default)).unwrap()
+}
+
 #[tokio::test]
 async fn killed_anywhere_it_loses_nothing_and_does_nothing_twice() {
-    let rounds = usize::try_from(number("PILLOWTOP_KILL_ROUNDS", 12)).unwrap();
-    let seed = number("PILLOWTOP_KILL_SEED", 1);
+    let rounds = rounds(12);
     let (forms, published) = workload(rounds);
-    let site = site(&published).await;
+    let found = killed(&World::embedded(&published).await, rounds).await;
+    compare(&found, &uninterrupted(&World::embedded(&published).await).await, &forms);
+}
+
+#[tokio::test]
+async fn killed_between_kafka_postgresql_and_opensearch_it_loses_nothing_and_does_nothing_twice() {
+    let rounds = rounds(30);
+    let (forms, published) = workload(rounds);
+    let servers = Servers::start().await;
+    let changes = servers.publish(&published).await;
+    let found = killed(&World::on(&servers, &published, &changes).await, rounds).await;
+    compare(&found, &uninterrupted(&World::on(&servers, &published, &changes).await).await, &forms);
+}
+
+/// What is left when it was killed in so many rounds.
+async fn killed(world: &World, rounds: usize) -> Left {
+    let seed = number("PILLOWTOP_KILL_SEED", 1);
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let (mut replayed, mut hit) = (0, BTreeSet::new());
     for round in 0..rounds {
@@ -130,9 +143,9 @@ async fn killed_anywhere_it_loses_nothing_and_does_nothing_twice() {
             0 => Moment::Point(POINTS[round / 2 % POINTS.len()], random.between(1, 4)),
             _ => Moment::Rows(random.between(1, 20)),
         };
-        run_until_killed(&site, &moment).await;
-        rows_and_checkpoints_agree(&site, &format!("seed {seed}, round {round}, {moment:?}")).await;
-        let again = to_be_replayed(&site).await;
+        run_until_killed(world, &moment).await;
+        rows_and_checkpoints_agree(world, &format!("seed {seed}, round {round}, {moment:?}")).await;
+        let again = to_be_replayed(world).await;
         println!("round {round}: {moment:?}, {again} to be replayed");
         replayed += again;
         if let Moment::Point(point, _) = moment {
@@ -142,13 +155,20 @@ async fn killed_anywhere_it_loses_nothing_and_does_nothing_twice() {
     assert!(replayed > 0, "no kill hit between the index and the commit");
     assert!(rounds < 2 * POINTS.len() || hit.len() == POINTS.len(), "only {hit:?}");
 
-    site.catch_up().await;
-    rows_and_checkpoints_agree(&site, "at the end").await;
-    let uninterrupted = self::site(&published).await;
-    uninterrupted.catch_up().await;
-    let (found, expected) = (everything(&site).await, everything(&uninterrupted).await);
-    for (what, expected) in &expected {
-        assert_eq!(&found[what], expected, "seed {seed}: {what}");
+    println!("{rounds} rounds, {replayed} replayed");
+    uninterrupted(world).await
+}
+
+/// What is left when it runs to the end.
+async fn uninterrupted(world: &World) -> Left {
+    world.site.catch_up().await;
+    rows_and_checkpoints_agree(world, "at the end").await;
+    everything(world).await
+}
+
+fn compare(found: &Left, expected: &Left, forms: &[Value]) {
+    for (what, expected) in expected {
+        assert_eq!(&found[what], expected, "{what}");
     }
     // And that is what the documents ask for.
     let poisoned = forms.iter().filter(|form| form.to_string().contains("poison")).count();

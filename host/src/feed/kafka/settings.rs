@@ -72,6 +72,9 @@ pub(super) fn config(
         config.set("fetch.message.max.bytes", bytes.min(MOST_FETCH_BYTES).to_string());
         // How long a partition rests when its queue was full. The default of 1 s is longer than the queue lasts.
         config.set("fetch.queue.backoff.ms", "10");
+        // A broker answers one request of a connection after the other, and a fetch waits for so long when there is
+        // nothing. With the default of 500 ms an idle feed cannot be told in time where its partitions end.
+        config.set("fetch.wait.max.ms", "100");
     }
     for (name, value) in options {
         if let Some((_, why)) = OURS.iter().find(|(ours, _)| ours == name) {
