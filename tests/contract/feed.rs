@@ -52,6 +52,9 @@ trait Subject: Send + Sync {
     /// Appends something that is no change message.
     async fn append_garbage(&self, topic: &str, partition: u32);
 
+    /// Waits until what was appended counts as there: a log that other work shares may hold it back for a moment.
+    async fn quiet(&self) {}
+
     /// Removes the oldest entries of a partition, but for so many.
     async fn keep_last(&self, topic: &str, partition: u32, count: usize);
 
@@ -222,6 +225,7 @@ async fn a_lone_change_is_handed_out_to_who_waits_for_it(subject: &dyn Subject) 
 
 async fn latest_begins_after_what_is_there(subject: &dyn Subject) {
     subject.append(TOPIC, 0, &["a", "b"]).await;
+    subject.quiet().await;
     let mut feed = started(subject, Start::Latest).await;
     // The place where it begins is handed out, so that it is kept; it holds no entry.
     let reads = rest(&mut feed, limits(1000, WIDE)).await;

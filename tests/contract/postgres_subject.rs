@@ -63,6 +63,20 @@ impl Subject for Postgres {
         .unwrap();
     }
 
+    /// Transactions of other databases of the server, which other cases run, count as well.
+    async fn quiet(&self) {
+        let newest = "select coalesce(max(xid::text::bigint), 0) from change_log";
+        let newest: i64 = sqlx::query_scalar(newest).fetch_one(self.pool()).await.unwrap();
+        let horizon = "select pg_snapshot_xmin(pg_current_snapshot())::text::bigint";
+        tokio::time::timeout(super::PATIENCE, async {
+            while sqlx::query_scalar::<_, i64>(horizon).fetch_one(self.pool()).await.unwrap() <= newest {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("other transactions end");
+    }
+
     async fn append_garbage(&self, topic: &str, partition: u32) {
         sqlx::query("insert into change_log (topic, document_id, change) values ($1, $2, 'garbage')")
             .bind(topic)

@@ -1,7 +1,7 @@
 //! Kills the real program again and again, at named points and at random moments, and restarts it until it is caught
 //! up: what it leaves must equal what an uninterrupted run leaves, and everything must have been applied once.
 //!
-//! `PILLOWTOP_KILL_ROUNDS` says how often it is killed (12; 30 with servers), `PILLOWTOP_KILL_SEED` where the random moments begin (1).
+//! `PILLOWTOP_KILL_ROUNDS` says how often it is killed (12), `PILLOWTOP_KILL_SEED` where the random moments begin (1).
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests: helpers outside of test functions are not exempt")]
 #![allow(clippy::print_stdout, reason = "a long run says how far it is, and what it hit")]
 
@@ -125,7 +125,7 @@ async fn killed_anywhere_it_loses_nothing_and_does_nothing_twice() {
 
 #[tokio::test]
 async fn killed_between_kafka_postgresql_and_opensearch_it_loses_nothing_and_does_nothing_twice() {
-    let rounds = rounds(30);
+    let rounds = rounds(12);
     let (forms, published) = workload(rounds);
     let servers = Servers::start().await;
     let changes = servers.publish(&published).await;
