@@ -412,14 +412,14 @@ async fn a_busy_partition_does_not_starve_a_quiet_one() {
 #[tokio::test]
 async fn an_idle_feed_is_told_in_time_where_its_partitions_end() {
     let broker = Broker::shared();
-    broker.create_topic("idle", 1).await;
-    publish(broker, "idle", 0, "a b");
-    let mut reading = from_start(broker, &["idle"]).await;
+    broker.create_topic("told-in-time", 1).await;
+    publish(broker, "told-in-time", 0, "a b");
+    let mut reading = from_start(broker, &["told-in-time"]).await;
     reading.read_to_end().await.unwrap();
     for _ in 0..5 {
         // Idle: the broker holds a fetch.
         assert!(timeout(Duration::from_millis(300), reading.feed.next(ALL)).await.is_err());
-        let lag = timeout(Duration::from_millis(500), reading.lag("idle", 0)).await;
+        let lag = timeout(Duration::from_millis(500), reading.lag("told-in-time", 0)).await;
         assert_eq!(lag, Ok(0));
     }
 }
