@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: offset arithmetic. A store compares positions and keeps them; feeds make them.
 
+mod columns;
 pub mod memory;
 pub mod postgres;
 mod rules;

@@ -20,11 +20,12 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 use tokio::time::timeout;
 
+use super::columns::undecodable;
 use super::{
     Acquired, CheckpointStore, Heartbeat, Move, Parked, ParkedFilter, SetError, SettleError, Settled, Settlement,
     StoredCheckpoint,
 };
-use crate::model::{Checkpoint, Clock, Epoch, Outage, Partition, PillowName, Position, WriteVersion, timestamp_text};
+use crate::model::{Checkpoint, Clock, Outage, Partition, PillowName, WriteVersion, timestamp_text};
 use crate::sql::{Postgres, SCHEMA_LOCK};
 
 /// Longer than this no operation waits for a server that accepted it and says nothing more: an outage, and what it did
@@ -289,37 +290,9 @@ async fn running_on(
     Ok(None)
 }
 
-/// The checkpoint in a row's columns; none while its incarnation is null.
-fn checkpoint(row: &PgRow) -> Result<Option<Checkpoint>, sqlx::Error> {
-    let Some(incarnation) = row.try_get::<Option<&str>, _>("incarnation")? else {
-        return Ok(None);
-    };
-    Ok(Some(Checkpoint { incarnation: incarnation.into(), position: position(row)? }))
-}
-
-fn position(row: &PgRow) -> Result<Position, sqlx::Error> {
-    let first: i64 = row.try_get("position_first")?;
-    let second: i64 = row.try_get("position_second")?;
-    let token: Option<&str> = row.try_get("position_token")?;
-    Ok(Position { order: [first.cast_unsigned(), second.cast_unsigned()], token: token.map(Into::into) })
-}
-
-fn partition(row: &PgRow) -> Result<Partition, sqlx::Error> {
-    let number: i64 = row.try_get("partition_number")?;
-    Ok(Partition::new(row.try_get::<&str, _>("topic")?, number.try_into().map_err(undecodable)?))
-}
-
-fn epoch(row: &PgRow) -> Result<Epoch, sqlx::Error> {
-    Ok(Epoch(row.try_get::<i64, _>("epoch")?.cast_unsigned()))
-}
-
 /// A time that was selected as microseconds since 1970.
 fn time(row: &PgRow, column: &str) -> Result<Timestamp, sqlx::Error> {
     Timestamp::from_microsecond(row.try_get(column)?).map_err(undecodable)
-}
-
-fn undecodable(error: impl Into<sqlx::error::BoxDynError>) -> sqlx::Error {
-    sqlx::Error::Decode(error.into())
 }
 
 #[cfg(test)]

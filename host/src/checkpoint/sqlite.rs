@@ -15,11 +15,12 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
+use super::columns::undecodable;
 use super::{
     Acquired, CheckpointStore, Heartbeat, Move, Parked, ParkedFilter, SetError, SettleError, Settled, Settlement,
     StoredCheckpoint,
 };
-use crate::model::{Checkpoint, Clock, Epoch, Outage, Partition, PillowName, Position, WriteVersion, timestamp_text};
+use crate::model::{Checkpoint, Clock, Outage, Partition, PillowName, WriteVersion, timestamp_text};
 use crate::sql::Sqlite;
 
 /// A checkpoint store in a SQLite file.
@@ -245,35 +246,8 @@ async fn running_on(
     Ok(None)
 }
 
-/// The checkpoint in a row's columns; none while its incarnation is null.
-fn checkpoint(row: &SqliteRow) -> Result<Option<Checkpoint>, sqlx::Error> {
-    let Some(incarnation) = row.try_get::<Option<&str>, _>("incarnation")? else {
-        return Ok(None);
-    };
-    Ok(Some(Checkpoint { incarnation: incarnation.into(), position: position(row)? }))
-}
-
-fn position(row: &SqliteRow) -> Result<Position, sqlx::Error> {
-    let first: i64 = row.try_get("position_first")?;
-    let second: i64 = row.try_get("position_second")?;
-    let token: Option<&str> = row.try_get("position_token")?;
-    Ok(Position { order: [first.cast_unsigned(), second.cast_unsigned()], token: token.map(Into::into) })
-}
-
-fn partition(row: &SqliteRow) -> Result<Partition, sqlx::Error> {
-    Ok(Partition::new(row.try_get::<&str, _>("topic")?, row.try_get("partition_number")?))
-}
-
-fn epoch(row: &SqliteRow) -> Result<Epoch, sqlx::Error> {
-    Ok(Epoch(row.try_get::<i64, _>("epoch")?.cast_unsigned()))
-}
-
 fn time(row: &SqliteRow, column: &str) -> Result<Timestamp, sqlx::Error> {
     row.try_get::<&str, _>(column)?.parse().map_err(undecodable)
-}
-
-fn undecodable(error: impl Into<sqlx::error::BoxDynError>) -> sqlx::Error {
-    sqlx::Error::Decode(error.into())
 }
 
 #[cfg(test)]

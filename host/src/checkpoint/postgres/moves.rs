@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool, Row as _};
 
+use super::super::columns::Columns;
 use super::super::rules::{HOURS_KEPT, MINUTES_KEPT, minute};
 use super::super::{Acquired, Move, StoredCheckpoint};
-use super::{checkpoint, epoch, partition, time};
+use super::time;
 use crate::model::{Checkpoint, Partition, PillowName, timestamp_text};
 
 /// Takes a partition over. Two that do so at once follow each other, and the later one fences the earlier one off; a
@@ -25,7 +26,7 @@ pub(super) async fn acquire(
     .bind(i64::from(partition.number))
     .fetch_one(connection)
     .await?;
-    Ok(Acquired { epoch: epoch(&row)?, checkpoint: checkpoint(&row)? })
+    Ok(Acquired { epoch: Columns(&row).epoch()?, checkpoint: Columns(&row).checkpoint()? })
 }
 
 /// Moves checkpoints in the name of their owner, whose epochs were checked in the same transaction, and keeps the moves:
@@ -173,9 +174,9 @@ pub(super) async fn checkpoints(
         let moved = row.try_get::<Option<i64>, _>("moved_at")?.is_some();
         stored.push(StoredCheckpoint {
             pillow: PillowName::new(row.try_get::<&str, _>("pillow")?),
-            partition: partition(row)?,
-            checkpoint: checkpoint(row)?,
-            epoch: epoch(row)?,
+            partition: Columns(row).partition()?,
+            checkpoint: Columns(row).checkpoint()?,
+            epoch: Columns(row).epoch()?,
             moved_at: moved.then(|| time(row, "moved_at")).transpose()?,
         });
     }
@@ -195,11 +196,11 @@ pub(super) async fn history(pool: &PgPool, pillow: &PillowName, limit: u32) -> R
     .await?;
     let mut moves = Vec::with_capacity(rows.len());
     for row in &rows {
-        let Some(checkpoint) = checkpoint(row)? else {
+        let Some(checkpoint) = Columns(row).checkpoint()? else {
             continue;
         };
         let (who, why) = (row.try_get("who")?, row.try_get("why")?);
-        moves.push(Move { partition: partition(row)?, checkpoint, who, why, at: time(row, "moved_at")? });
+        moves.push(Move { partition: Columns(row).partition()?, checkpoint, who, why, at: time(row, "moved_at")? });
     }
     Ok(moves)
 }

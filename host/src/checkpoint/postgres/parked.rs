@@ -8,9 +8,10 @@ use sha2::{Digest as _, Sha256};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row as _};
 
+use super::super::columns::{Columns, undecodable};
 use super::super::rules::Resolution;
 use super::super::{Parked, ParkedFilter, stored};
-use super::{partition, position, texts, time, undecodable};
+use super::{texts, time};
 use crate::model::{
     Digest, DocumentKey, Failure, FailureId, FailureKind, PillowName, ProcessorName, RetryHelps, timestamp_text,
 };
@@ -220,8 +221,8 @@ fn read(row: &PgRow) -> Result<Parked, sqlx::Error> {
             part: present(text("part")?),
             document: DocumentKey::new(text("source")?, text("document")?),
         },
-        partition: partition(row)?,
-        position: position(row)?,
+        partition: Columns(row).partition()?,
+        position: Columns(row).position()?,
         kind: kind.ok_or_else(|| undecodable("a later version of this program parked it"))?,
         message: text("message")?,
         last_log: optional("last_log")?,

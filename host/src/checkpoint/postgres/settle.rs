@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use sqlx::{PgConnection, Row as _};
 
+use super::super::columns::Columns;
 use super::super::rules::{self, Held, minute};
 use super::super::{SettleError, Settled, Settlement};
-use super::{checkpoint, epoch, moves, parked, partition, time};
+use super::{moves, parked, time};
 use crate::fault;
 use crate::model::{Outage, Partition};
 use crate::sql::{Connection, Postgres, rows};
@@ -83,8 +84,8 @@ async fn lock_owned(
             Some(_) => Some(time(row, "moved_at")?),
             None => None,
         };
-        let held = Held { epoch: epoch(row)?, checkpoint: checkpoint(row)? };
-        owned.insert(partition(row)?, Owned { held, moved_at });
+        let held = Held { epoch: Columns(row).epoch()?, checkpoint: Columns(row).checkpoint()? };
+        owned.insert(Columns(row).partition()?, Owned { held, moved_at });
     }
     Ok(owned)
 }

@@ -8,7 +8,9 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::*;
 use crate::checkpoint::testing::{Bench, change, lane, pillow, row, step};
-use crate::model::{Column, ColumnKind, DocumentKey, RetryHelps, RowOp, RowWrite, Table, Value, chain};
+use crate::model::{
+    Column, ColumnKind, DocumentKey, Epoch, Position, RetryHelps, RowOp, RowWrite, Table, Value, chain,
+};
 use crate::sql::{Kind, schema};
 
 /// Nothing that is waited for takes longer on the slowest machine.

@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
+use super::super::columns::Columns;
 use super::super::rules::{HOURS_KEPT, MINUTES_KEPT, minute};
 use super::super::{Acquired, Move, StoredCheckpoint};
-use super::{checkpoint, epoch, partition, time};
+use super::time;
 use crate::model::{Checkpoint, Partition, PillowName, timestamp_text};
 
 /// Who moved a checkpoint, other than the engine by settling.
@@ -30,7 +31,7 @@ pub(super) async fn acquire(
     .bind(partition.number)
     .fetch_one(connection)
     .await?;
-    Ok(Acquired { epoch: epoch(&row)?, checkpoint: checkpoint(&row)? })
+    Ok(Acquired { epoch: Columns(&row).epoch()?, checkpoint: Columns(&row).checkpoint()? })
 }
 
 /// Moves a checkpoint in the name of its owner, whose epoch was checked in the same transaction.
@@ -162,9 +163,9 @@ pub(super) async fn checkpoints(
         let moved = sqlx::Row::try_get::<Option<&str>, _>(row, "moved_at")?.is_some();
         Ok(StoredCheckpoint {
             pillow: PillowName::new(sqlx::Row::try_get::<&str, _>(row, "pillow")?),
-            partition: partition(row)?,
-            checkpoint: checkpoint(row)?,
-            epoch: epoch(row)?,
+            partition: Columns(row).partition()?,
+            checkpoint: Columns(row).checkpoint()?,
+            epoch: Columns(row).epoch()?,
             moved_at: moved.then(|| time(row, "moved_at")).transpose()?,
         })
     };
@@ -183,11 +184,11 @@ pub(super) async fn history(pool: &SqlitePool, pillow: &PillowName, limit: u32) 
     .await?;
     let mut moves = Vec::with_capacity(rows.len());
     for row in &rows {
-        let Some(checkpoint) = checkpoint(row)? else {
+        let Some(checkpoint) = Columns(row).checkpoint()? else {
             continue;
         };
         let (who, why) = (row.try_get("who")?, row.try_get("why")?);
-        moves.push(Move { partition: partition(row)?, checkpoint, who, why, at: time(row, "at")? });
+        moves.push(Move { partition: Columns(row).partition()?, checkpoint, who, why, at: time(row, "at")? });
     }
     Ok(moves)
 }

@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
+use super::super::columns::{Columns, undecodable};
 use super::super::rules::Resolution;
 use super::super::{Parked, ParkedFilter, stored};
-use super::{partition, position, time, undecodable};
+use super::time;
 use crate::model::{
     Digest, DocumentKey, Failure, FailureId, FailureKind, PillowName, ProcessorName, RetryHelps, timestamp_text,
 };
@@ -158,8 +159,8 @@ fn read(row: &SqliteRow) -> Result<Parked, sqlx::Error> {
             part: present(text("part")?),
             document: DocumentKey::new(text("source")?, text("document")?),
         },
-        partition: partition(row)?,
-        position: position(row)?,
+        partition: Columns(row).partition()?,
+        position: Columns(row).position()?,
         kind: kind.ok_or_else(|| undecodable("a later version of this program parked it"))?,
         message: row.try_get("message")?,
         last_log: row.try_get("last_log")?,

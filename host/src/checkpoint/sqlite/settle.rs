@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use sqlx::SqliteConnection;
 
+use super::super::columns::Columns;
 use super::super::rules::{self, Held};
 use super::super::{SettleError, Settled, Settlement};
-use super::{checkpoint, epoch, moves, parked};
+use super::{moves, parked};
 use crate::fault;
 use crate::model::{Outage, Partition};
 use crate::sql::{Connection, Sqlite, rows};
@@ -54,7 +55,10 @@ async fn read_owned(
         .fetch_optional(&mut *connection)
         .await?;
         if let Some(row) = row {
-            held.insert(partition.clone(), Held { epoch: epoch(&row)?, checkpoint: checkpoint(&row)? });
+            held.insert(
+                partition.clone(),
+                Held { epoch: Columns(&row).epoch()?, checkpoint: Columns(&row).checkpoint()? },
+            );
         }
     }
     Ok(held)
