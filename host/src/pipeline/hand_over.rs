@@ -98,6 +98,7 @@ impl Runner {
 
     fn drop_lane(&mut self, partition: &Partition) {
         self.lanes.clear(partition);
+        self.replays.forget(partition);
         self.positions.remove(partition);
         self.pillow.status.disown(partition);
         self.end_backfill(partition);

@@ -14,7 +14,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::model::{Change, DocumentKey};
+use crate::model::{Change, DocumentKey, Partition};
 
 /// The replays that are under way.
 #[derive(Debug, Default)]
@@ -25,16 +25,17 @@ pub(super) struct Replays {
 
 #[derive(Debug)]
 struct Replay {
+    lane: Partition,
     left: HashSet<DocumentKey>,
     taken: HashSet<DocumentKey>,
 }
 
 impl Replays {
-    /// Notes a replay that closes now; its number.
-    pub(super) fn begin(&mut self, changes: &[Arc<Change>]) -> u64 {
+    /// Notes a replay in `lane` that closes now; its number.
+    pub(super) fn begin(&mut self, lane: &Partition, changes: &[Arc<Change>]) -> u64 {
         self.last += 1;
         let left = changes.iter().map(|change| change.key.clone()).collect();
-        self.under_way.insert(self.last, Replay { left, taken: HashSet::new() });
+        self.under_way.insert(self.last, Replay { lane: lane.clone(), left, taken: HashSet::new() });
         self.last
     }
 
@@ -49,8 +50,42 @@ impl Replays {
         }
     }
 
+    /// The replays in a lane whose batches were dropped will never settle.
+    pub(super) fn forget(&mut self, lane: &Partition) {
+        self.under_way.retain(|_, replay| replay.lane != *lane);
+    }
+
     /// The replay settles now; the documents that were taken over from it.
     pub(super) fn settle(&mut self, number: u64) -> HashSet<DocumentKey> {
         self.under_way.remove(&number).map(|replay| replay.taken).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Position;
+
+    fn changes(ids: &[&str]) -> Vec<Arc<Change>> {
+        let change = |id: &&str| Arc::new(Change::of(DocumentKey::new("cases", id), Position::number(1)));
+        ids.iter().map(change).collect()
+    }
+
+    #[test]
+    fn a_replay_leaves_what_a_later_batch_took_over() {
+        let (mut replays, lane) = (Replays::default(), Partition::new("cases", 0));
+        let number = replays.begin(&lane, &changes(&["a", "b"]));
+        replays.take_over(&changes(&["b", "c"]));
+        assert_eq!(replays.settle(number), HashSet::from([DocumentKey::new("cases", "b")]));
+        assert_eq!(replays.settle(number), HashSet::new());
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_lane_that_was_dropped() {
+        let (mut replays, gone, kept) = (Replays::default(), Partition::new("cases", 0), Partition::new("cases", 1));
+        replays.begin(&gone, &changes(&["a"]));
+        let number = replays.begin(&kept, &changes(&["b"]));
+        replays.forget(&gone);
+        assert_eq!(replays.under_way.keys().collect::<Vec<_>>(), [&number]);
     }
 }

@@ -121,7 +121,7 @@ pub struct Runner {
     /// When the feed was last turned to; noted only while batches are traced.
     turned: Option<SystemTime>,
     /// What is replayed beside the feed, and what the feed takes over from it.
-    replays: Replays,
+    pub(super) replays: Replays,
     backfill: Backfill,
     /// A settle did not commit: what follows it in its lane must not settle either.
     pub(super) cut_off: bool,

@@ -5,7 +5,7 @@ mod postgres;
 use std::str::FromStr;
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
+use futures_util::{Stream, TryStreamExt as _};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Row as _, TypeInfo as _, ValueRef as _};
 
@@ -75,9 +75,17 @@ async fn ask_sqlite(url: &str, statement: &str, limit: usize) -> Result<Answer, 
     let database = options.get_filename().display().to_string();
     let mut connection =
         SqliteConnection::connect_with(&options).await.map_err(|source| AskError::Open { database, source })?;
-    let mut answer = Answer { columns: Vec::new(), rows: Vec::new(), more: false };
     // The operator's own words: that they are SQL is the point.
-    let mut rows = sqlx::query(AssertSqlSafe(statement)).fetch(&mut connection);
+    collect(sqlx::query(AssertSqlSafe(statement)).fetch(&mut connection), limit, values).await
+}
+
+/// The first `limit` rows, read by `values`.
+async fn collect<R: sqlx::Row>(
+    mut rows: impl Stream<Item = Result<R, sqlx::Error>> + Unpin,
+    limit: usize,
+    values: impl Fn(&R) -> Result<Vec<Value>, sqlx::Error>,
+) -> Result<Answer, AskError> {
+    let mut answer = Answer { columns: Vec::new(), rows: Vec::new(), more: false };
     while let Some(row) = rows.try_next().await.map_err(AskError::judge)? {
         if answer.rows.len() == limit {
             answer.more = true;

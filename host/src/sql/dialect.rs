@@ -76,31 +76,6 @@ impl Dialect {
         KINDS.into_iter().find(|kind| self.column_type(*kind).eq_ignore_ascii_case(text))
     }
 
-    /// Bind variables that one statement takes (`SQLITE_MAX_VARIABLE_NUMBER`; the protocol of PostgreSQL counts in 16 bits).
-    pub(crate) fn most_variables(self) -> usize {
-        match self {
-            Self::Sqlite => 32_766,
-            Self::Postgres => 65_535,
-        }
-    }
-
-    /// `count` rows of `width` placeholders each.
-    pub(crate) fn placeholders(self, count: usize, width: usize) -> String {
-        match self {
-            Self::Sqlite => {
-                let row = format!("({})", vec!["?"; width].join(","));
-                vec![row; count].join(",")
-            }
-            Self::Postgres => {
-                let row = |row: usize| {
-                    let places: Vec<String> = (1..=width).map(|place| format!("${}", row * width + place)).collect();
-                    format!("({})", places.join(","))
-                };
-                (0..count).map(row).collect::<Vec<_>>().join(",")
-            }
-        }
-    }
-
     /// Removes all rows whose `column` stands in the one bound value: a JSON array of texts, or an array of PostgreSQL.
     pub(crate) fn delete_documents(self, table: &str, column: &str) -> Result<String, Rejection> {
         let (table, column) = (self.quote(table)?, self.quote(column)?);

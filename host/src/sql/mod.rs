@@ -268,37 +268,33 @@ impl Connection<'_> {
         }
     }
 
-    /// Runs a statement with bound values; says how many rows it touched.
+    /// Runs a statement without values; says how many rows it touched.
     ///
     /// # Errors
     /// A refusal or an outage, which names `operation`.
-    pub(crate) async fn execute(
-        &mut self,
-        operation: &str,
-        statement: String,
-        values: &[&Value],
-    ) -> Result<u64, Error> {
+    pub(crate) async fn execute(&mut self, operation: &str, statement: String) -> Result<u64, Error> {
         match self {
-            Self::Sqlite(connection) => {
-                let mut arguments = SqliteArguments::default();
-                for value in values {
-                    bind_sqlite(&mut arguments, value)
-                        .map_err(|error| Error::judge(operation, sqlx::Error::Encode(error)))?;
-                }
-                let query = sqlx::query_with(AssertSqlSafe(statement), arguments);
-                let done = query.execute(&mut **connection).await;
-                done.map(|done: SqliteQueryResult| done.rows_affected()).map_err(|error| Error::judge(operation, error))
-            }
+            Self::Sqlite(connection) => execute_sqlite(connection, operation, statement, &[]).await,
             Self::Postgres(connection) => {
-                let mut arguments = PgArguments::default();
-                for value in values {
-                    bind_postgres(&mut arguments, value)
-                        .map_err(|error| Error::judge(operation, sqlx::Error::Encode(error)))?;
-                }
-                execute_postgres(connection, operation, statement, arguments).await
+                execute_postgres(connection, operation, statement, PgArguments::default()).await
             }
         }
     }
+}
+
+/// Runs a statement of SQLite with bound values; says how many rows it touched.
+pub(crate) async fn execute_sqlite(
+    connection: &mut SqliteConnection,
+    operation: &str,
+    statement: String,
+    values: &[&Value],
+) -> Result<u64, Error> {
+    let mut arguments = SqliteArguments::default();
+    for value in values {
+        bind_sqlite(&mut arguments, value).map_err(|error| Error::judge(operation, sqlx::Error::Encode(error)))?;
+    }
+    let done = sqlx::query_with(AssertSqlSafe(statement), arguments).execute(connection).await;
+    done.map(|done: SqliteQueryResult| done.rows_affected()).map_err(|error| Error::judge(operation, error))
 }
 
 /// Runs a statement of PostgreSQL; says how many rows it touched.
@@ -316,20 +312,6 @@ pub(crate) async fn execute_postgres(
 pub(crate) async fn run_words(connection: &mut PgConnection, operation: &str, statements: String) -> Result<(), Error> {
     let done = sqlx::raw_sql(AssertSqlSafe(statements)).execute(connection).await;
     done.map(|_| ()).map_err(|error| Error::judge(operation, error))
-}
-
-/// Texts are bound as such: the statement casts them to what the column holds.
-fn bind_postgres(arguments: &mut PgArguments, value: &Value) -> Result<(), sqlx::error::BoxDynError> {
-    match value {
-        Value::Null => arguments.add(None::<&str>),
-        Value::Boolean(truth) => arguments.add(*truth),
-        Value::Integer(number) => arguments.add(*number),
-        Value::Double(number) => arguments.add(*number),
-        Value::Bytes(bytes) => arguments.add(bytes.as_slice()),
-        Value::Decimal(text) | Value::Text(text) | Value::Date(text) | Value::Timestamp(text) | Value::Json(text) => {
-            arguments.add(text.as_str())
-        }
-    }
 }
 
 /// SQLite has four kinds of values: decimals, dates, times and JSON are texts, a boolean is 0 or 1.

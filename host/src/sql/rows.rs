@@ -232,7 +232,7 @@ impl Savepoint<'_, '_> {
 
     async fn run(&mut self, statement: String) -> Result<(), Outage> {
         let done = match &mut *self.connection {
-            connection @ Connection::Sqlite(_) => connection.execute(self.operation, statement, &[]).await.map(|_| ()),
+            connection @ Connection::Sqlite(_) => connection.execute(self.operation, statement).await.map(|_| ()),
             Connection::Postgres(connection) => run_words(connection, self.operation, statement).await,
         };
         done.map_err(|error| error.into_outage(self.operation))

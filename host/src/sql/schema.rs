@@ -257,7 +257,7 @@ async fn prepare_table(connection: &mut Connection<'_>, table: &Table) -> Result
             PrepareError::Refused(vec![format!("{}: {}: {}", table.name, step_name(step), rejection.reason)])
         };
         let statement = statement(connection.dialect(), table, step).map_err(refused)?;
-        let done = connection.execute(&operation, statement, &[]).await;
+        let done = connection.execute(&operation, statement).await;
         done.map_err(|error| match error {
             Error::Rejected(rejection) => refused(rejection),
             Error::Outage(outage) => PrepareError::Outage(outage),

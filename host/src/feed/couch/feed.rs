@@ -16,7 +16,7 @@ use crate::model::{Checkpoint, Outage, Partition, Position, Progress};
 
 use super::identity::{self, outage, refused};
 use super::reader::{self, Reader};
-use super::rows::{self, Page, Sized, number_of, text_of, token_of};
+use super::rows::{self, Page, Sized, number_of, text_of};
 use super::source::Settings;
 
 /// Pages that each reader may have read ahead.
@@ -102,7 +102,7 @@ impl CouchFeed {
         if expected != identity {
             return Err(named(format!("the checkpoint belongs to database {expected}, but this one is {identity}")));
         }
-        let (at, end) = (token_of(&checkpoint.position), self.end(&partition.topic).await?);
+        let (at, end) = (checkpoint.position.to_string(), self.end(&partition.topic).await?);
         if number_of(&at) > number_of(&end) {
             return Err(named(format!("the checkpoint is at {at}, but the database ends at {end}")));
         }
@@ -125,9 +125,7 @@ impl CouchFeed {
 
     async fn ask(&self, database: &Arc<str>, query: &[(&str, &str)], since: &Position) -> Result<Page, Error> {
         let failed = |error: reqwest::Error| outage(&self.server, database, error);
-        let mut query = query.to_vec();
-        query.extend(self.settings.filter.as_deref().map(|filter| ("filter", filter)));
-        query.extend(self.settings.parameters.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+        let query: Vec<_> = query.iter().copied().chain(self.settings.filtering()).collect();
         let request = self.server.request(Method::GET, &[database, "_changes"], &query);
         let answer = request.send().await.map_err(failed)?;
         match answer.status() {
@@ -246,7 +244,7 @@ impl Feed for CouchFeed {
     async fn ends(&mut self, at: &[(Partition, Position)]) -> Result<Vec<End>, Error> {
         let mut ends = Vec::with_capacity(at.len());
         for (partition, position) in at {
-            let (since, end) = (token_of(position), self.end(&partition.topic).await?);
+            let (since, end) = (position.to_string(), self.end(&partition.topic).await?);
             let page = self.ask(&partition.topic, &[("since", &since), ("limit", "1")], position).await?;
             // Servers that do not count what is left (before CouchDB 2.0) have numbers that do.
             let numbers = number_of(&end).saturating_sub(number_of(&since));

@@ -12,7 +12,7 @@ use crate::http::Server;
 use crate::model::{Outage, Partition, Position, chain};
 
 use super::identity::{self, outage, refused};
-use super::rows::{self, Page, token_of};
+use super::rows::{self, Page};
 use super::source::{Mode, Settings};
 
 /// Rows of one page while catching up.
@@ -170,14 +170,13 @@ impl Reader {
     }
 
     async fn ask(&self, query: &[(&str, &str)]) -> Result<Response, Stop> {
-        let since = token_of(&self.at);
+        let since = self.at.to_string();
         let mut query = query.to_vec();
         query.push(("since", &since));
         if self.settings.include_docs {
             query.push(("include_docs", "true"));
         }
-        query.extend(self.settings.filter.as_deref().map(|filter| ("filter", filter)));
-        query.extend(self.settings.parameters.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+        query.extend(self.settings.filtering());
         let request = self.server.request(Method::GET, &[&self.partition.topic, "_changes"], &query);
         let response = request.send().await.map_err(|error| self.lost(error))?;
         match response.status() {

@@ -39,6 +39,14 @@ pub struct Settings {
     pub include_docs: bool,
 }
 
+impl Settings {
+    /// What of the query chooses changes.
+    pub(super) fn filtering(&self) -> impl Iterator<Item = (&str, &str)> {
+        let filter = self.filter.as_deref().map(|filter| ("filter", filter));
+        filter.into_iter().chain(self.parameters.iter().map(|(key, value)| (key.as_str(), value.as_str())))
+    }
+}
+
 /// Opens feeds over databases of one server.
 #[derive(Debug)]
 pub struct CouchSource {

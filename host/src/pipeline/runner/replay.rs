@@ -28,7 +28,7 @@ impl Runner {
             }
             let batch = Batch {
                 home: retry.partition.clone(),
-                origin: Origin::Retry(self.replays.begin(&retry.changes)),
+                origin: Origin::Retry(self.replays.begin(&retry.partition, &retry.changes)),
                 partition: retry.partition,
                 progress: None,
                 read: retry.changes.len(),
@@ -58,6 +58,7 @@ impl Runner {
     pub(in crate::pipeline) fn end_backfill(&mut self, gone: &Partition) {
         for lane in self.owned.forget_beside() {
             self.lanes.clear(&lane);
+            self.replays.forget(&lane);
         }
         if self.backfill.is_active() {
             self.backfill.fail(format!("partition {gone} went to another host: begin again where all of them are"));
@@ -90,7 +91,7 @@ impl Runner {
             let batch = Batch {
                 partition: page.progress.partition.clone(),
                 home: home.unwrap_or_else(|| page.progress.partition.clone()),
-                origin: Origin::Backfill(self.replays.begin(&changes)),
+                origin: Origin::Backfill(self.replays.begin(&page.progress.partition, &changes)),
                 progress: (at == last).then(|| page.progress.clone()),
                 read: changes.len(),
                 changes,

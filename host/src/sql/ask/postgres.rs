@@ -1,14 +1,12 @@
 //! The question to PostgreSQL, in a transaction that may only read.
 
-use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 use sqlx::postgres::PgRow;
 use sqlx::{
-    AssertSqlSafe, Column as _, ConnectOptions as _, Executor as _, PgConnection, Row as _, SqlSafeStr as _,
-    TypeInfo as _, ValueRef as _,
+    AssertSqlSafe, ConnectOptions as _, Executor as _, Row as _, SqlSafeStr as _, TypeInfo as _, ValueRef as _,
 };
 
-use super::{Answer, AskError};
+use super::{Answer, AskError, collect};
 use crate::model::{Value, timestamp_text};
 use crate::sql::{place_of, postgres_options};
 
@@ -27,25 +25,9 @@ pub(super) async fn ask(url: &str, statement: &str, limit: usize) -> Result<Answ
     // Only one statement can be prepared; a second one behind it could end the transaction and write.
     let text = || AssertSqlSafe(statement).into_sql_str();
     connection.prepare(text()).await.map_err(AskError::judge)?;
-    collect(&mut connection, statement, limit).await
-}
-
-/// Unprepared, so that values of every type come as texts.
-async fn collect(connection: &mut PgConnection, statement: &str, limit: usize) -> Result<Answer, AskError> {
-    let mut answer = Answer { columns: Vec::new(), rows: Vec::new(), more: false };
-    // The operator's own words: that they are SQL is the point.
-    let mut rows = sqlx::raw_sql(AssertSqlSafe(statement)).fetch(connection);
-    while let Some(row) = rows.try_next().await.map_err(AskError::judge)? {
-        if answer.rows.len() == limit {
-            answer.more = true;
-            break;
-        }
-        if answer.rows.is_empty() {
-            answer.columns = row.columns().iter().map(|column| column.name().to_owned()).collect();
-        }
-        answer.rows.push(values(&row).map_err(AskError::Ask)?);
-    }
-    Ok(answer)
+    // Unprepared this time, so that values of every type come as texts. The operator's own words: that they are SQL is
+    // the point.
+    collect(sqlx::raw_sql(AssertSqlSafe(statement)).fetch(&mut connection), limit, values).await
 }
 
 fn values(row: &PgRow) -> Result<Vec<Value>, sqlx::Error> {

@@ -3,17 +3,20 @@
 use std::borrow::Cow;
 
 use sqlx::postgres::PgArguments;
-use sqlx::{Arguments as _, PgConnection};
+use sqlx::{Arguments as _, PgConnection, SqliteConnection};
 
 use super::super::arrays::ColumnArray;
 use super::super::values::CheckedRow;
-use super::super::{Connection, Dialect, Error, Rejection, execute_postgres};
+use super::super::{Connection, Dialect, Error, Rejection, execute_postgres, execute_sqlite};
 use super::{Work, keys};
 use crate::model::{ColumnKind, Condition, RowOp, RowWrite, Table, Value};
 
 /// Rows of one statement of SQLite at most; beyond, its text costs more than it saves. Below, powers of four, so that a
 /// table needs a handful of different statements and the cache of prepared ones stays small.
 const MOST_ROWS: usize = 256;
+
+/// Bind variables that one statement of SQLite takes (`SQLITE_MAX_VARIABLE_NUMBER`).
+const MOST_VARIABLES: usize = 32_766;
 
 /// Rows of one statement of PostgreSQL at most, whose text does not depend on them: what the server holds of them at once.
 const MOST_ROWS_IN_ARRAYS: usize = 10_000;
@@ -40,14 +43,14 @@ pub(super) async fn apply(connection: &mut Connection<'_>, operation: &str, run:
         (RowOp::Replace(_) | RowOp::Delete, connection) => {
             let removed = remove_documents(connection, operation, table, run).await?;
             let inserted = match connection {
-                Connection::Sqlite(_) => insert(connection, operation, table, &rows, "").await?,
+                Connection::Sqlite(connection) => insert(connection, operation, table, &rows, "").await?,
                 Connection::Postgres(connection) => insert_arrays(connection, operation, table, &rows, "").await?,
             };
             Ok(removed + inserted)
         }
         // SQLite takes the rows of a statement one after the other, so that a key may stand in it several times.
-        (RowOp::Upsert { when, .. }, connection @ Connection::Sqlite(_)) => {
-            let tail = on_conflict(connection.dialect(), table, when).map_err(Error::Rejected)?;
+        (RowOp::Upsert { when, .. }, Connection::Sqlite(connection)) => {
+            let tail = on_conflict(Dialect::Sqlite, table, when).map_err(Error::Rejected)?;
             insert(connection, operation, table, &rows, &tail).await
         }
         (RowOp::Upsert { when, .. }, Connection::Postgres(connection)) => {
@@ -74,9 +77,9 @@ async fn remove_documents(
     let ids: Vec<&str> = run.iter().map(|work| &*work.write.document.id).collect();
     let statement = connection.dialect().delete_documents(&table.name, column).map_err(Error::Rejected)?;
     match connection {
-        Connection::Sqlite(_) => {
+        Connection::Sqlite(connection) => {
             let ids = serde_json::to_string(&ids).expect("texts are JSON");
-            connection.execute(operation, statement, &[&Value::Text(ids)]).await
+            execute_sqlite(connection, operation, statement, &[&Value::Text(ids)]).await
         }
         Connection::Postgres(connection) => {
             let mut arguments = PgArguments::default();
@@ -88,7 +91,7 @@ async fn remove_documents(
 
 /// Inserts with a placeholder for each value.
 async fn insert(
-    connection: &mut Connection<'_>,
+    connection: &mut SqliteConnection,
     operation: &str,
     table: &Table,
     rows: &[&CheckedRow<'_>],
@@ -97,18 +100,18 @@ async fn insert(
     if rows.is_empty() {
         return Ok(0);
     }
-    let dialect = connection.dialect();
-    let quoted = dialect.quote(&table.name).map_err(Error::Rejected)?;
+    let quoted = Dialect::Sqlite.quote(&table.name).map_err(Error::Rejected)?;
     let names = table.columns.iter().map(|column| column.name.as_str());
-    let columns = dialect.quote_all(names).map_err(Error::Rejected)?;
-    let most = MOST_ROWS.min(dialect.most_variables() / table.columns.len().max(1));
+    let columns = Dialect::Sqlite.quote_all(names).map_err(Error::Rejected)?;
+    let most = MOST_ROWS.min(MOST_VARIABLES / table.columns.len().max(1));
+    let row = format!("({})", vec!["?"; table.columns.len()].join(","));
     let (mut rest, mut touched) = (rows, 0);
     while !rest.is_empty() {
         let (chunk, others) = rest.split_at(chunk_size(rest.len(), most));
-        let placeholders = dialect.placeholders(chunk.len(), table.columns.len());
+        let placeholders = vec![row.as_str(); chunk.len()].join(",");
         let statement = format!("insert into {quoted} ({columns}) values {placeholders}{tail}");
         let values: Vec<&Value> = chunk.iter().flat_map(|row| row.iter().map(Cow::as_ref)).collect();
-        touched += connection.execute(operation, statement, &values).await?;
+        touched += execute_sqlite(connection, operation, statement, &values).await?;
         rest = others;
     }
     Ok(touched)
