@@ -8,12 +8,15 @@
 #[path = "../kafka/broker.rs"]
 mod broker;
 mod ledger;
+mod load;
+mod outages;
 #[path = "../support/postgres.rs"]
 mod postgres;
 #[path = "../support/searching.rs"]
 mod searching;
 #[path = "../support/service.rs"]
 mod service;
+mod watched;
 mod world;
 
 #[path = "../support/mod.rs"]
@@ -128,7 +131,8 @@ async fn killed_between_kafka_postgresql_and_opensearch_it_loses_nothing_and_doe
     let rounds = rounds(12);
     let (forms, published) = workload(rounds);
     let servers = Servers::start().await;
-    let changes = servers.publish(&published).await;
+    servers.create_topics().await;
+    let changes = servers.publish(&published);
     let found = killed(&World::on(&servers, &published, &changes).await, rounds).await;
     compare(&found, &uninterrupted(&World::on(&servers, &published, &changes).await).await, &forms);
 }

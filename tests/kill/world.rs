@@ -13,8 +13,11 @@ use crate::support::site::{Site, count};
 use crate::support::{pillows, wait::until};
 
 /// The topics of the run and how many partitions each has on Kafka.
-const TOPICS: [&str; 2] = ["form-sql", "case-sql"];
-const PARTITIONS: usize = 4;
+pub(crate) const TOPICS: [&str; 2] = ["form-sql", "case-sql"];
+pub(crate) const PARTITIONS: usize = 4;
+
+/// So many batches may be under way in each pillow.
+pub(crate) const IN_FLIGHT: usize = 2;
 
 /// One of each, which can be stopped.
 pub(crate) struct Servers {
@@ -35,22 +38,27 @@ enum Rows {
 }
 
 impl Servers {
+    /// All at once.
     pub(crate) async fn start() -> Self {
-        tokio::task::spawn_blocking(|| Self {
-            kafka: Broker::own(),
-            postgres: Service::own("postgres"),
-            opensearch: Service::own("opensearch"),
-        })
-        .await
-        .unwrap()
+        let (kafka, postgres, opensearch) = tokio::join!(
+            tokio::task::spawn_blocking(Broker::own),
+            tokio::task::spawn_blocking(|| Service::own("postgres")),
+            tokio::task::spawn_blocking(|| Service::own("opensearch")),
+        );
+        Self { kafka: kafka.unwrap(), postgres: postgres.unwrap(), opensearch: opensearch.unwrap() }
     }
 
-    /// Makes the topics and publishes the changes of these lines; a document is always in the same partition. Gives topic,
-    /// partition, position and document of each.
-    pub(crate) async fn publish(&self, lines: &str) -> Vec<Value> {
-        let mut published = Vec::new();
+    pub(crate) async fn create_topics(&self) {
         for topic in TOPICS {
             self.kafka.create_topic(topic, i32::try_from(PARTITIONS).unwrap()).await;
+        }
+    }
+
+    /// Publishes the changes of these lines; a document is always in the same partition. Gives topic, partition, position
+    /// and document of each.
+    pub(crate) fn publish(&self, lines: &str) -> Vec<Value> {
+        let mut published = Vec::new();
+        for topic in TOPICS {
             let mut partitions = vec![Vec::new(); PARTITIONS];
             for line in lines.lines() {
                 let line: Value = serde_json::from_str(line).unwrap();
@@ -58,7 +66,7 @@ impl Servers {
                 let (found, change) = stub::of(&line).unwrap_or(("form-sql", line));
                 if found == topic {
                     let id = change["document_id"].as_str().unwrap();
-                    let number = id.bytes().map(usize::from).sum::<usize>() % PARTITIONS;
+                    let number = partition_of(id);
                     published.push(json!([topic, number, partitions[number].len(), id]));
                     partitions[number].push(change.to_string());
                 }
@@ -110,12 +118,17 @@ module-cache = {compiled:?}
     }
 }
 
+/// The partition that a document's changes are in.
+pub(crate) fn partition_of(id: &str) -> usize {
+    id.bytes().map(usize::from).sum::<usize>() % PARTITIONS
+}
+
 impl World {
     /// Small batches: many settles, each of which can be hit. Those of the second pillow come between the first's.
     pub(crate) async fn embedded(published: &str) -> Self {
         let site = Site::embedded();
-        site.pillow("forms", &(pillows::forms() + &pillows::batches(3, 2) + &pillows::hostile("trap")));
-        site.pillow("cases", &(pillows::cases() + &pillows::batches(3, 2)));
+        site.pillow("forms", &(pillows::forms() + &pillows::batches(3, IN_FLIGHT) + &pillows::hostile("trap")));
+        site.pillow("cases", &(pillows::cases() + &pillows::batches(3, IN_FLIGHT)));
         site.publish("").await;
         site.catch_up().await;
         let world = Self { site, rows: Rows::Sqlite };
@@ -141,18 +154,23 @@ impl World {
         world.site.catch_up().await;
         from_log.iter().for_each(|(name, pillow)| {
             std::fs::remove_file(world.site.path(&format!("pipelines/{name}-before.toml"))).unwrap();
-            let pillow = pillow.replace("from = \"log\"", "from = \"kafka\"") + &pillows::batches(3, 2);
+            let pillow = pillow.replace("from = \"log\"", "from = \"kafka\"") + &pillows::batches(3, IN_FLIGHT);
             world.site.pillow(name, &pillow);
         });
         world.execute("create table change_log (topic text, \"partition\" int, id bigint, document_id text)").await;
-        let values: Vec<String> = changes
-            .iter()
-            .map(|row| format!("({})", row.to_string().trim_matches(['[', ']']).replace('"', "'")))
-            .collect();
-        world.execute(&format!("insert into change_log values {}", values.join(", "))).await;
+        world.note(changes).await;
         crate::ledger::install(&world).await;
         world.site.publish(published).await;
         world
+    }
+
+    /// Writes down what was published on Kafka.
+    pub(crate) async fn note(&self, changes: &[Value]) {
+        let row = |row: &Value| format!("({})", row.to_string().trim_matches(['[', ']']).replace('"', "'"));
+        let values: Vec<String> = changes.iter().map(row).collect();
+        if !values.is_empty() {
+            self.execute(&format!("insert into change_log values {}", values.join(", "))).await;
+        }
     }
 
     /// A statement that makes a trigger.
