@@ -60,12 +60,12 @@ lint: ## format, clippy and documentation, warnings are errors
 audit: ## licences, advisories and sources of dependencies (needs cargo-deny)
 	cargo deny check
 
-services-up: ## start the servers under target/services and print their addresses; SERVICES="kafka redis" starts some
+services-up: ## start servers for tests and print their addresses as variables; SERVICES="kafka redis" starts some
 	@mkdir -p target/services
 	@for service in $(SERVICES); do \
 	    address=$$(tests/services/$$service start target/services/$$service); \
-	    echo "PILLOWTOP_TEST_$${service^^}=$$address"; \
+	    echo "export PILLOWTOP_TEST_$${service^^}=$$address"; \
 	done
 
-services-down: ## stop them
+services-down: ## stop them; their data stay in target/services
 	@for service in $(SERVICES); do tests/services/$$service stop target/services/$$service; done

@@ -129,7 +129,8 @@ impl Cluster {
         expected.change(&self.forms[..self.published]);
         assert_eq!(self.database.visits().await, expected.visits());
         assert_eq!(self.database.last_visits().await, expected.last_visits());
-        let twice = "select json_build_array(form_id, count(*))::text from applied group by form_id having count(*) > 1";
+        let twice =
+            "select json_build_array(form_id, count(*))::text from applied group by form_id having count(*) > 1";
         assert_eq!(self.database.rows(twice).await, [] as [Value; 0], "written twice");
         assert_eq!(self.database.count("applied").await, Some(self.published as u64));
         // In the order of the commits, no partition goes back, neither to an earlier place nor to an earlier owner.

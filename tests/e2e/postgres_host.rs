@@ -156,7 +156,10 @@ async fn every_command_finds_in_postgresql_what_the_host_left_there() {
     let mut parked: Vec<Value> = site.parked().await.iter().map(facts).collect();
     parked.sort_by_key(Value::to_string);
     assert_eq!(parked, [json!(["hostile", "f07", "trap", 1]), json!(["visits", "f09", "rejected", 1])]);
-    assert_eq!((world.database.count("visits").await, world.database.count("hostile_rows").await), (Some(29), Some(29)));
+    assert_eq!(
+        (world.database.count("visits").await, world.database.count("hostile_rows").await),
+        (Some(29), Some(29))
+    );
     let asked = site.run(&["--json", "sql", "select count(*) as n, min(visited_at) as first from visits"]).await;
     assert_eq!(asked.json(), json!([{ "n": 29, "first": "2026-02-03T10:00:00.000000Z" }]));
     let refused = site.run(&["sql", "delete from visits"]).await;

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::ledger::{everything, rows_and_checkpoints_agree};
@@ -18,7 +19,7 @@ use crate::load::Load;
 use crate::support::documents::{Expected, id};
 use crate::support::pillows;
 use crate::support::site::Site;
-use crate::support::wait::until;
+use crate::support::wait::{LIMIT, until};
 use crate::watched::{Samples, Watched};
 use crate::world::{IN_FLIGHT, Servers, TOPICS, World};
 
@@ -29,6 +30,12 @@ const DEMANDED: Duration = Duration::from_secs(6);
 
 /// How long one question may take that asks whether a server is back.
 const PROBE: Duration = Duration::from_millis(250);
+
+/// How many changes a batch has at most.
+const COUNT: usize = 20;
+
+/// As many changes of a pillow may be under way at any time.
+const FEW: u64 = 40;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Which {
@@ -121,12 +128,16 @@ impl Servers {
                 let asked = tokio::task::spawn_blocking(move || {
                     let mut config = ClientConfig::new();
                     config.set("bootstrap.servers", address).set("reconnect.backoff.ms", "20");
-                    config.set("reconnect.backoff.max.ms", "50").set("socket.timeout.ms", "1000");
+                    config.set("reconnect.backoff.max.ms", "50").set("socket.timeout.ms", "10000");
                     let client: BaseConsumer = config.create().unwrap();
-                    while client.fetch_watermarks(TOPICS[0], 0, PROBE).is_err() {}
+                    let began = Instant::now();
+                    // An answer is waited for longer, because a question that was given up stands before the next.
+                    while let Err(error) = client.fetch_watermarks(TOPICS[0], 0, 8 * PROBE) {
+                        assert!(began.elapsed() < LIMIT, "the broker does not answer: {error}");
+                    }
                     Instant::now()
                 });
-                timeout(crate::support::wait::LIMIT, asked).await.unwrap().unwrap()
+                asked.await.unwrap()
             }
             Which::Postgres => {
                 until("PostgreSQL answers", async || {
@@ -187,8 +198,7 @@ impl Scene {
 
         // Who needs it says so, and nobody else.
         let mut slowest = Duration::ZERO;
-        for (of, words) in which.held() {
-            let (at, reason) = self.says(*of, words).await;
+        for (at, reason) in join_all(which.held().iter().map(|(of, words)| self.says(*of, words))).await {
             slowest = slowest.max(at - gone);
             println!("{what}: after {:.1} s: {reason}", (at - gone).as_secs_f64());
         }
@@ -220,10 +230,13 @@ impl Scene {
         let back = self.servers.answers(which).await;
         let mut worst = Duration::ZERO;
         let mut said = Vec::new();
-        let settling = futures_util::future::join_all(
-            held.iter().zip(&before).map(|(of, before)| async { (*of, self.settles(*of, *before).await) }),
-        );
-        for (Of(_, pillow), at) in settling.await {
+        let settling = held.iter().zip(&before).map(|(of, before)| async {
+            if timeout_at(back + PROMISE, self.settles(*of, *before)).await.is_err() {
+                println!("{what}: what is the matter: {:?}", self.host(of.0).reasons().await);
+            }
+            (*of, self.settles(*of, *before).await)
+        });
+        for (Of(_, pillow), at) in join_all(settling).await {
             let took = at.saturating_duration_since(back);
             worst = worst.max(took);
             said.push(format!("{pillow} {:.2} s", took.as_secs_f64()));
@@ -242,7 +255,29 @@ impl Scene {
             reasons.is_empty().then_some(())
         })
         .await;
-        println!("{what}: ready {:.2} s after it was back", back.elapsed().as_secs_f64());
+        let ready = back.elapsed();
+        self.are_through().await;
+        println!(
+            "{what}: ready {:.2} s after it was back, and through with what had gathered after {:.2} s",
+            ready.as_secs_f64(),
+            back.elapsed().as_secs_f64()
+        );
+    }
+
+    /// Waits until nothing is left to be done but what was published last.
+    async fn are_through(&self) {
+        until("nothing is left from the outage", async || {
+            let (exact, beside) = (self.exact.samples().await, self.beside.samples().await);
+            let lags = [
+                exact.sum("pillowtop_lag_changes", "forms"),
+                exact.sum("pillowtop_lag_changes", "cases"),
+                exact.sum("pillowtop_lag_changes", "near"),
+                beside.sum("pillowtop_lag_changes", "near"),
+                beside.sum("pillowtop_lag_changes", "away"),
+            ];
+            lags.iter().all(|lag| *lag <= FEW).then_some(())
+        })
+        .await;
     }
 
     fn is_held(&self, samples: &Samples, pillow: &str, what: &str) {
@@ -296,7 +331,7 @@ listen = "127.0.0.1:0"
     );
     site.write("pillowtop.toml", &settings);
     let visits = pillows::visits().replace("\"visits\" }", "\"visits_away\" }");
-    site.pillow("away", &(pillows::reads("form-sql") + &pillows::batches(3, IN_FLIGHT) + &visits));
+    site.pillow("away", &(pillows::reads("form-sql") + &pillows::batches(COUNT, IN_FLIGHT) + &visits));
     site.pillow("near", &near("search"));
     site
 }
@@ -304,7 +339,7 @@ listen = "127.0.0.1:0"
 /// A pillow that keeps an index in a folder, from the change log.
 fn near(sink: &str) -> String {
     let search = pillows::search("form", "near").replace("\"search\"\nconfig", &format!("\"{sink}\"\nconfig"));
-    pillows::reads("form-sql") + &pillows::batches(3, IN_FLIGHT) + &search
+    pillows::reads("form-sql") + &pillows::batches(COUNT, IN_FLIGHT) + &search
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -317,6 +352,7 @@ async fn servers_that_go_away_under_load_hold_who_needs_them_and_nothing_is_lost
     let more = "\n[sinks.near]\nkind = \"search\"\nfolder = \"near\"\n\n[admin]\nlisten = \"127.0.0.1:0\"\n";
     world.site.write("pillowtop.toml", &(settings.clone() + more));
     world.site.pillow("near", &near("near"));
+    world.read_kafka(COUNT);
     let other = beside(&world.site, &crate::postgres::create_in(&servers.postgres.address).await);
     let exact = Watched::start(&world.site).await;
     let scene = Scene { servers: Arc::clone(&servers), exact, beside: Watched::start(&other).await };
@@ -328,6 +364,7 @@ async fn servers_that_go_away_under_load_hold_who_needs_them_and_nothing_is_lost
         for (of, _) in all.concat() {
             scene.settles(of, 0).await;
         }
+        scene.are_through().await;
         for which in [Which::Kafka, Which::Postgres, Which::OpenSearch] {
             for how in [How::Killed, How::Frozen] {
                 scene.without(which, how, away).await;
@@ -340,13 +377,13 @@ async fn servers_that_go_away_under_load_hold_who_needs_them_and_nothing_is_lost
     exact.stop().await;
     beside.stop().await;
 
+    world.site.catch_up().await;
     let near = world.site.run(&["--json", "search", "near", "*", "--limit", "0", "--sink", "near"]).await.json();
     world.site.write("pillowtop.toml", &settings);
     std::fs::remove_file(world.site.path("pipelines/near.toml")).unwrap();
 
     // What it leaves is what an uninterrupted run leaves, and was applied once.
     world.note(load.changes()).await;
-    world.site.catch_up().await;
     rows_and_checkpoints_agree(&world, "at the end").await;
     let found = everything(&world).await;
     let forms = load.forms();
@@ -360,6 +397,7 @@ async fn servers_that_go_away_under_load_hold_who_needs_them_and_nothing_is_lost
     assert_eq!(other.parked().await, [] as [Value; 0]);
 
     let uninterrupted = World::on(&servers, &load.lines(), load.changes()).await;
+    uninterrupted.read_kafka(COUNT);
     uninterrupted.site.catch_up().await;
     for (what, expected) in everything(&uninterrupted).await {
         assert_eq!(found[what], expected, "{what}");

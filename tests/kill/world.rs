@@ -152,16 +152,23 @@ impl World {
         from_log.iter().for_each(|(name, pillow)| world.site.pillow(&format!("{name}-before"), pillow));
         world.site.publish("").await;
         world.site.catch_up().await;
-        from_log.iter().for_each(|(name, pillow)| {
+        from_log.iter().for_each(|(name, _)| {
             std::fs::remove_file(world.site.path(&format!("pipelines/{name}-before.toml"))).unwrap();
-            let pillow = pillow.replace("from = \"log\"", "from = \"kafka\"") + &pillows::batches(3, IN_FLIGHT);
-            world.site.pillow(name, &pillow);
         });
+        world.read_kafka(3);
         world.execute("create table change_log (topic text, \"partition\" int, id bigint, document_id text)").await;
         world.note(changes).await;
         crate::ledger::install(&world).await;
         world.site.publish(published).await;
         world
+    }
+
+    /// Has the pillows read Kafka, in batches of so many changes.
+    pub(crate) fn read_kafka(&self, count: usize) {
+        for (name, pillow) in [("forms", pillows::forms() + &pillows::hostile("trap")), ("cases", pillows::cases())] {
+            let pillow = pillow.replace("from = \"log\"", "from = \"kafka\"") + &pillows::batches(count, IN_FLIGHT);
+            self.site.pillow(name, &pillow);
+        }
     }
 
     /// Writes down what was published on Kafka.
