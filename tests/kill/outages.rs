@@ -129,13 +129,15 @@ impl Servers {
                     let mut config = ClientConfig::new();
                     config.set("bootstrap.servers", address).set("reconnect.backoff.ms", "20");
                     config.set("reconnect.backoff.max.ms", "50").set("socket.timeout.ms", "10000");
-                    let client: BaseConsumer = config.create().unwrap();
                     let began = Instant::now();
-                    // An answer is waited for longer, because a question that was given up stands before the next.
-                    while let Err(error) = client.fetch_watermarks(TOPICS[0], 0, 8 * PROBE) {
+                    loop {
+                        // A new one each time: librdkafka remembers that a partition had no leader.
+                        let client: BaseConsumer = config.create().unwrap();
+                        let Err(error) = client.fetch_watermarks(TOPICS[0], 0, 8 * PROBE) else {
+                            return Instant::now();
+                        };
                         assert!(began.elapsed() < LIMIT, "the broker does not answer: {error}");
                     }
-                    Instant::now()
                 });
                 asked.await.unwrap()
             }
