@@ -354,7 +354,7 @@ async fn servers_that_go_away_under_load_hold_who_needs_them_and_nothing_is_lost
     let more = "\n[sinks.near]\nkind = \"search\"\nfolder = \"near\"\n\n[admin]\nlisten = \"127.0.0.1:0\"\n";
     world.site.write("pillowtop.toml", &(settings.clone() + more));
     world.site.pillow("near", &near("near"));
-    world.read_kafka(COUNT);
+    world.read_in_batches(COUNT);
     let other = beside(&world.site, &crate::postgres::create_in(&servers.postgres.address).await);
     let exact = Watched::start(&world.site).await;
     let scene = Scene { servers: Arc::clone(&servers), exact, beside: Watched::start(&other).await };
@@ -399,7 +399,7 @@ async fn servers_that_go_away_under_load_hold_who_needs_them_and_nothing_is_lost
     assert_eq!(other.parked().await, [] as [Value; 0]);
 
     let uninterrupted = World::on(&servers, &load.lines(), load.changes()).await;
-    uninterrupted.read_kafka(COUNT);
+    uninterrupted.read_in_batches(COUNT);
     uninterrupted.site.catch_up().await;
     for (what, expected) in everything(&uninterrupted).await {
         assert_eq!(found[what], expected, "{what}");

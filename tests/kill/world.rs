@@ -126,12 +126,10 @@ pub(crate) fn partition_of(id: &str) -> usize {
 impl World {
     /// Small batches: many settles, each of which can be hit. Those of the second pillow come between the first's.
     pub(crate) async fn embedded(published: &str) -> Self {
-        let site = Site::embedded();
-        site.pillow("forms", &(pillows::forms() + &pillows::batches(3, IN_FLIGHT) + &pillows::hostile("trap")));
-        site.pillow("cases", &(pillows::cases() + &pillows::batches(3, IN_FLIGHT)));
-        site.publish("").await;
-        site.catch_up().await;
-        let world = Self { site, rows: Rows::Sqlite };
+        let world = Self { site: Site::embedded(), rows: Rows::Sqlite };
+        world.read_in_batches(3);
+        world.site.publish("").await;
+        world.site.catch_up().await;
         crate::ledger::install(&world).await;
         world.site.publish(published).await;
         world
@@ -155,7 +153,7 @@ impl World {
         from_log.iter().for_each(|(name, _)| {
             std::fs::remove_file(world.site.path(&format!("pipelines/{name}-before.toml"))).unwrap();
         });
-        world.read_kafka(3);
+        world.read_in_batches(3);
         world.execute("create table change_log (topic text, \"partition\" int, id bigint, document_id text)").await;
         world.note(changes).await;
         crate::ledger::install(&world).await;
@@ -163,10 +161,14 @@ impl World {
         world
     }
 
-    /// Has the pillows read Kafka, in batches of so many changes.
-    pub(crate) fn read_kafka(&self, count: usize) {
+    /// Has the pillows read so many changes at once.
+    pub(crate) fn read_in_batches(&self, count: usize) {
+        let from = match self.rows {
+            Rows::Sqlite => "from = \"log\"",
+            Rows::Postgres { .. } => "from = \"kafka\"",
+        };
         for (name, pillow) in [("forms", pillows::forms() + &pillows::hostile("trap")), ("cases", pillows::cases())] {
-            let pillow = pillow.replace("from = \"log\"", "from = \"kafka\"") + &pillows::batches(count, IN_FLIGHT);
+            let pillow = pillow.replace("from = \"log\"", from) + &pillows::batches(count, IN_FLIGHT);
             self.site.pillow(name, &pillow);
         }
     }
