@@ -235,6 +235,17 @@ impl World {
         }
     }
 
+    /// How many documents an index has.
+    pub(crate) async fn indexed(&self, index: &str) -> u64 {
+        match &self.rows {
+            Rows::Sqlite => {
+                let answer = self.site.run(&["--json", "search", index, "*", "--limit", "0"]).await.json();
+                answer["total"].as_u64().unwrap()
+            }
+            Rows::Postgres { search, .. } => search.count(index).await as u64,
+        }
+    }
+
     /// A search server shows what was written after its next refresh.
     pub(crate) async fn show_in_searches(&self) {
         if let Rows::Postgres { search, .. } = &self.rows {
