@@ -25,6 +25,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::documents::{cases, id, lines, visit_forms};
@@ -51,8 +52,9 @@ const POINTS: [&str; 6] = [
 /// So many forms does one round settle before it is killed, with room to spare; some settle a few more, most fewer.
 const FORMS_PER_ROUND: usize = 20;
 
-/// How many changes are read at once when nothing is to be hit.
+/// How many changes are read at once when nothing is to be hit, and how long it may take to read them all.
 const MANY: usize = 100;
+const ALL_LIMIT: Duration = Duration::from_secs(300);
 
 /// When a process is killed.
 #[derive(Debug)]
@@ -171,7 +173,7 @@ async fn killed(world: &World, rounds: usize) -> Left {
 /// What is left when it runs to the end.
 async fn uninterrupted(world: &World) -> Left {
     world.read_in_batches(MANY);
-    world.site.catch_up().await;
+    world.site.catch_up_within(ALL_LIMIT).await;
     rows_and_checkpoints_agree(world, "at the end").await;
     everything(world).await
 }

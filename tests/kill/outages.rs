@@ -22,6 +22,7 @@ use crate::support::site::Site;
 use crate::support::wait::{LIMIT, until};
 use crate::watched::{Samples, Watched};
 use crate::world::{IN_FLIGHT, Servers, TOPICS, World};
+use crate::{ALL_LIMIT, MANY};
 
 /// What is promised to who waits for a server: so long after it answers again, pillows settle again.
 const PROMISE: Duration = Duration::from_secs(2);
@@ -379,7 +380,7 @@ async fn servers_that_go_away_under_load_hold_who_needs_them_and_nothing_is_lost
     exact.stop().await;
     beside.stop().await;
 
-    world.site.catch_up().await;
+    world.site.catch_up_within(ALL_LIMIT).await;
     let near = world.site.run(&["--json", "search", "near", "*", "--limit", "0", "--sink", "near"]).await.json();
     world.site.write("pillowtop.toml", &settings);
     std::fs::remove_file(world.site.path("pipelines/near.toml")).unwrap();
@@ -394,13 +395,13 @@ async fn servers_that_go_away_under_load_hold_who_needs_them_and_nothing_is_lost
     assert_eq!(found["visits"].len(), expected.visits().len());
     assert_eq!(found["parked"], [] as [Value; 0]);
     assert_eq!(near["total"], forms.len(), "{near}");
-    other.catch_up().await;
+    other.catch_up_within(ALL_LIMIT).await;
     assert_eq!(other.search("near", "*").await["total"], forms.len());
     assert_eq!(other.parked().await, [] as [Value; 0]);
 
     let uninterrupted = World::on(&servers, &load.lines(), load.changes()).await;
-    uninterrupted.read_in_batches(COUNT);
-    uninterrupted.site.catch_up().await;
+    uninterrupted.read_in_batches(MANY);
+    uninterrupted.site.catch_up_within(ALL_LIMIT).await;
     for (what, expected) in everything(&uninterrupted).await {
         assert_eq!(found[what], expected, "{what}");
     }
