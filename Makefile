@@ -7,6 +7,9 @@ SHELL := /bin/bash
 # Processors and test guests, built to WASM.
 GUESTS := -p es-indexer -p visit-rows -p form-metadata-tracker -p cache-invalidation -p hostile -p ucr-row-builder
 
+# How often `make chaos` kills.
+ROUNDS ?= 300
+
 # Servers for tests and for trying things out, each a script in tests/services.
 SERVICES ?= kafka postgres opensearch elasticsearch redis couchdb
 
@@ -42,10 +45,11 @@ test-long: ## the tests, with more rounds of what is random
 	@guest-sdk/wasm-std build $(GUESTS)
 	PILLOWTOP_KILL_ROUNDS=100 PROPTEST_CASES=4096 cargo test --workspace
 
-chaos: ## 300 rounds of kill -9
+chaos: ## 300 rounds of kill -9, without servers and between them, and servers that are away for 20 s each
 	@.ci/install-debian test
+	@for service in kafka opensearch; do tests/services/$$service fetch; done
 	@guest-sdk/wasm-std build $(GUESTS)
-	PILLOWTOP_KILL_ROUNDS=300 cargo test -p pillowtop --test kill
+	PILLOWTOP_KILL_ROUNDS=$(ROUNDS) PILLOWTOP_OUTAGE_SECONDS=20 cargo test -p pillowtop --test kill -- --nocapture
 
 bench: setup ## measure (release build, about ten minutes the first time); FIGURES="memory swap" measures some
 	@.ci/install-debian test
@@ -60,12 +64,12 @@ lint: ## format, clippy and documentation, warnings are errors
 audit: ## licences, advisories and sources of dependencies (needs cargo-deny)
 	cargo deny check
 
-services-up: ## start the servers under target/services and print their addresses; SERVICES="kafka redis" starts some
+services-up: ## start servers for tests and print their addresses as variables; SERVICES="kafka redis" starts some
 	@mkdir -p target/services
 	@for service in $(SERVICES); do \
 	    address=$$(tests/services/$$service start target/services/$$service); \
-	    echo "PILLOWTOP_TEST_$${service^^}=$$address"; \
+	    echo "export PILLOWTOP_TEST_$${service^^}=$$address"; \
 	done
 
-services-down: ## stop them
+services-down: ## stop them; their data stay in target/services
 	@for service in $(SERVICES); do tests/services/$$service stop target/services/$$service; done

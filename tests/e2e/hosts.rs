@@ -1,18 +1,16 @@
 //! Several hosts run one pillow over one topic, and come, go, die and freeze: every change is in the rows once, and no
-//! host settles a partition that another one owns.
+//! host settles a partition that another one owns. Checkpoints and rows are in PostgreSQL.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use crate::broker::Broker;
+use crate::database::{Database, settings};
 use crate::support::documents::{Expected, id, lines, visit_forms};
 use crate::support::pillows;
-use crate::support::site::{Running, Site, count};
+use crate::support::site::{Running, Site};
 use crate::support::wait::until;
-
-/// The database of checkpoints and rows that the hosts share.
-const DATABASE: &str = "sqlite:pillowtop.db";
 
 const TOPIC: &str = "forms";
 const PARTITIONS: u8 = 12;
@@ -20,6 +18,7 @@ const PARTITIONS: u8 = 12;
 /// What the hosts share, and what was published so far.
 struct Cluster {
     broker: Broker,
+    database: Database,
     site: Site,
     forms: Vec<Value>,
     published: usize,
@@ -30,14 +29,14 @@ impl Cluster {
     async fn new(assignment: &str, first: &[&str]) -> (Self, Running) {
         let broker = Broker::own();
         broker.create_topic(TOPIC, i32::from(PARTITIONS)).await;
-        let settings = format!(
+        let database = Database { url: crate::postgres::database().await };
+        let site = Site::embedded();
+        let feed = format!(
             "\n[feeds.kafka]\nkind = \"kafka\"\nbrokers = \"{}\"\n\n[feeds.kafka.options]\n\
              \"session.timeout.ms\" = 6000\n\"heartbeat.interval.ms\" = 500\n",
             broker.address
         );
-        let site = Site::with_settings(&settings);
-        let text = std::fs::read_to_string(site.path("pillowtop.toml")).unwrap();
-        site.write("pillowtop.toml", &text.replace("sqlite:pillowtop.db", DATABASE));
+        site.write("pillowtop.toml", &(settings(&database.url) + &feed));
         let topics = format!("topics = [\"{TOPIC}\"]");
         let reads = pillows::reads(TOPIC).replace("from = \"log\"", "from = \"kafka\"");
         let reads = reads.replace(&topics, &format!("{topics}\nassignment = \"{assignment}\""));
@@ -47,7 +46,7 @@ impl Cluster {
         let forms: Vec<Value> = visit_forms(2600, 33).into_iter().filter(has_time).take(2000).collect();
         assert_eq!(forms.len(), 2000);
         site.publish(&lines(&forms)).await;
-        let cluster = Self { broker, site, forms, published: 0 };
+        let cluster = Self { broker, database, site, forms, published: 0 };
         let host = cluster.start(first);
         cluster.record().await;
         (cluster, host)
@@ -59,20 +58,22 @@ impl Cluster {
 
     /// Has the database write down each row that is inserted, and each move of a checkpoint with its owner's epoch.
     async fn record(&self) {
-        let mut database = self.site.database().await;
-        until("the table is there", async || count(&mut database, "visits").await).await;
-        self.site
+        until("the table is there", async || self.database.count("visits").await).await;
+        // A move is numbered while the checkpoint's row is locked, so within a partition in the order of the commits.
+        self.database
             .execute(
                 "create table applied (form_id text);
-                 create trigger watch_rows after insert on visits begin
-                     insert into applied values (new.form_id);
-                 end;
-                 create table moved (at integer primary key, topic_partition integer, epoch integer, position integer);
-                 create trigger watch_moves after update of position_first on pillowtop_checkpoints
-                 when new.position_first is not null begin
+                 create function note_row() returns trigger language plpgsql as
+                     $$ begin insert into applied values (new.form_id); return null; end $$;
+                 create trigger watch_rows after insert or update on visits for each row execute function note_row();
+                 create table moved (at bigserial primary key, topic_partition bigint, epoch bigint, position bigint);
+                 create function note_move() returns trigger language plpgsql as $$ begin
                      insert into moved (topic_partition, epoch, position)
                      values (new.partition_number, new.epoch, new.position_first);
-                 end;",
+                     return null;
+                 end $$;
+                 create trigger watch_moves after update of position_first on pillowtop_checkpoints
+                 for each row when (new.position_first is not null) execute function note_move()",
             )
             .await;
     }
@@ -97,9 +98,8 @@ impl Cluster {
 
     /// Waits until all that was published is in the rows.
     async fn all_written(&self, when: &str) {
-        let mut database = self.site.database().await;
         until(&format!("all is written {when}"), async || {
-            (count(&mut database, "visits").await == Some(self.published as u64)).then_some(())
+            (self.database.count("visits").await == Some(self.published as u64)).then_some(())
         })
         .await;
     }
@@ -107,13 +107,9 @@ impl Cluster {
     /// Waits until each of the living hosts has so many partitions, most first.
     async fn spread(&self, expected: &[usize], when: &str) {
         until(&format!("hosts have {expected:?} partitions {when}"), async || {
-            let beats = self
-                .site
-                .rows(
-                    "select json_array(host, json(status)) from pillowtop_heartbeats
-                     where julianday('now') - julianday(at) < 2.0 / 86400",
-                )
-                .await;
+            let beats = "select json_build_array(host, status::json)::text from pillowtop_heartbeats
+                         where at > now() - interval '2 seconds'";
+            let beats = self.database.rows(beats).await;
             let mut sizes: Vec<usize> =
                 beats.iter().map(|beat| beat[1]["lanes"].as_object().map_or(0, serde_json::Map::len)).collect();
             sizes.sort_unstable_by(|one, other| other.cmp(one));
@@ -131,18 +127,17 @@ impl Cluster {
         }
         let mut expected = Expected::default();
         expected.change(&self.forms[..self.published]);
-        let rows = "select json_array(form_id, number, case_id, domain, user_id, visited_at, received_at) from visits
-                    order by form_id, number";
-        assert_eq!(self.site.rows(rows).await, expected.visits());
-        let twice = "select json_array(form_id, count(*)) from applied group by form_id having count(*) > 1";
-        assert_eq!(self.site.rows(twice).await, [] as [Value; 0], "written twice");
-        let applied = self.site.rows("select json_array(count(*)) from applied").await;
-        assert_eq!(applied, [json!([self.published])]);
+        assert_eq!(self.database.visits().await, expected.visits());
+        assert_eq!(self.database.last_visits().await, expected.last_visits());
+        let twice =
+            "select json_build_array(form_id, count(*))::text from applied group by form_id having count(*) > 1";
+        assert_eq!(self.database.rows(twice).await, [] as [Value; 0], "written twice");
+        assert_eq!(self.database.count("applied").await, Some(self.published as u64));
         // In the order of the commits, no partition goes back, neither to an earlier place nor to an earlier owner.
-        let moves = "select json_array(topic_partition, epoch, position) from moved order by at";
+        let moves = "select json_build_array(topic_partition, epoch, position)::text from moved order by at";
         let mut last: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
         let mut owners = 0;
-        for row in self.site.rows(moves).await {
+        for row in self.database.rows(moves).await {
             let [partition, epoch, position] = [0, 1, 2].map(|at| row[at].as_u64().unwrap());
             let before = last.insert(partition, (epoch, position)).unwrap_or_default();
             assert!(before.0 <= epoch && before.1 <= position, "{partition}: {before:?}, then {:?}", (epoch, position));
@@ -209,7 +204,7 @@ async fn hosts_with_numbers_share_the_topic_and_nothing_is_served_twice_when_the
     let first = cluster.start(&process("0", "3"));
     cluster.publish(300);
     until("the new one has begun", async || {
-        let owners = cluster.site.rows("select json_array(max(epoch)) from moved").await;
+        let owners = cluster.database.rows("select json_build_array(max(epoch))::text from moved").await;
         (owners[0][0].as_u64() >= Some(2)).then_some(())
     })
     .await;

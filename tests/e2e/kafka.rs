@@ -119,8 +119,9 @@ async fn what_a_processor_publishes_is_on_its_topic_before_the_change_is_settled
         pillows::hostile("publish").replace("indices = \"search\"\ntables = \"tables\"", "topics = \"out\"");
     let reads = pillows::reads("forms").replace("from = \"log\"", "from = \"kafka\"");
     site.pillow("forms", &(reads + &pillows::batches(5, 2) + &processor));
-    let forms = visit_forms(40, 5);
-    site.publish(&lines(&forms)).await;
+    let all = visit_forms(42, 5);
+    let (forms, late) = all.split_at(40);
+    site.publish(&lines(&all)).await;
     publish_stubs(&broker, &forms[..20]);
     site.catch_up().await;
     let published = |broker: &Broker| broker.messages("published", 0);
@@ -136,11 +137,30 @@ async fn what_a_processor_publishes_is_on_its_topic_before_the_change_is_settled
     broker.start_again();
     until("all are published", async || {
         let found: BTreeSet<String> = published(&broker).into_iter().collect();
-        (found == expected(&forms)).then_some(())
+        (found == expected(forms)).then_some(())
     })
     .await;
     host.signal("TERM");
     assert!(host.ended().await.status.success());
     assert!(site.parked().await.is_empty());
+
+    // A host that starts while the broker is away says what it waits for, and begins when it is back.
+    broker.kill();
+    let host = site.start(&["run"]);
+    until("it waits for the feed", async || {
+        let status = site.run(&["--json", "status"]).await.json();
+        let reason = status[0]["status"]["reason"].as_str().unwrap_or_default();
+        (status[0]["status"]["state"] == "waiting" && reason.starts_with("feed: ")).then_some(())
+    })
+    .await;
+    broker.start_again();
+    publish_stubs(&broker, late);
+    until("the late ones are published", async || {
+        let found: BTreeSet<String> = published(&broker).into_iter().collect();
+        (found == expected(&all)).then_some(())
+    })
+    .await;
+    host.signal("TERM");
+    assert!(host.ended().await.status.success());
     assert_eq!(site.catch_up().await["pillows"][0]["status"]["counts"]["read"], 0);
 }

@@ -6,6 +6,7 @@ mod admin;
 mod backfill;
 mod cli;
 mod commcare;
+mod database;
 mod elasticsearch;
 mod embedded;
 mod hosts;

@@ -4,87 +4,32 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
+use sqlx::{Connection as _, SqliteConnection};
 
+use crate::database::{Database, settings};
 use crate::service::Service;
 use crate::support::documents::{Expected, id, lines, visit_form, visit_forms};
 use crate::support::pillows;
 use crate::support::site::{Running, Site};
 use crate::support::wait::until;
 
-/// The change log and the documents stay in a file beside the settings.
-fn settings(url: &str) -> String {
-    let compiled = concat!(env!("CARGO_TARGET_TMPDIR"), "/compiled-guests");
-    format!(
-        r#"
-[database]
-url = "{url}"
-
-[databases.log]
-url = "sqlite:log.db"
-
-[feeds.log]
-kind = "changelog"
-database = "log"
-
-[documents.store]
-kind = "sql"
-database = "log"
-query = "select id, document, revision, deleted from documents where id in (:ids)"
-
-[sinks.tables]
-kind = "sql"
-
-[sinks.search]
-kind = "search"
-folder = "search"
-
-[limits]
-module-cache = {compiled:?}
-"#
-    )
-}
-
 /// A folder to run the program in, and the database at `url`.
 struct World {
     site: Site,
-    url: String,
+    database: Database,
 }
 
 impl World {
     fn new(url: String) -> Self {
         let site = Site::embedded();
         site.write("pillowtop.toml", &settings(&url));
-        Self { site, url }
-    }
-
-    async fn execute(&self, statements: &str) {
-        let mut connection = PgConnection::connect(&self.url).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(&mut connection).await.unwrap();
-    }
-
-    /// The rows of a query whose only column is JSON; none while the server does not answer.
-    async fn try_rows(&self, query: &str) -> Option<Vec<Value>> {
-        let mut connection = PgConnection::connect(&self.url).await.ok()?;
-        let query = AssertSqlSafe(query.to_owned());
-        let texts: Vec<String> = sqlx::query_scalar(query).fetch_all(&mut connection).await.ok()?;
-        Some(texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect())
-    }
-
-    async fn rows(&self, query: &str) -> Vec<Value> {
-        self.try_rows(query).await.unwrap()
-    }
-
-    /// How many rows there are; none while there is no such table, or no server.
-    async fn count(&self, table: &str) -> Option<u64> {
-        let rows = self.try_rows(&format!("select json_build_array(count(*))::text from {table}")).await?;
-        rows[0][0].as_u64()
+        Self { site, database: Database { url } }
     }
 
     async fn until_written(&self, host: &mut Running, least: u64) {
         until("rows are written", async || {
             assert!(!host.has_ended(), "it ended by itself");
-            (self.count("visits").await >= Some(least)).then_some(())
+            (self.database.count("visits").await >= Some(least)).then_some(())
         })
         .await;
     }
@@ -98,6 +43,7 @@ impl World {
         let checkpoints = "select json_build_array(partition_number, position_first)::text from pillowtop_checkpoints
                            where pillow = 'forms' and position_first is not null";
         let checkpoints: BTreeMap<u64, i64> = self
+            .database
             .rows(checkpoints)
             .await
             .iter()
@@ -108,34 +54,11 @@ impl World {
             .filter(|row| checkpoints.get(&row[0].as_u64().unwrap()).is_some_and(|next| row[1].as_i64() < Some(*next)))
             .map(|row| row[2].as_str().unwrap().to_owned())
             .collect();
-        let written = self.rows("select json_build_array(form_id)::text from applied").await;
+        let written = self.database.rows("select json_build_array(form_id)::text from applied").await;
         let once: BTreeSet<String> = written.iter().map(|row| row[0].as_str().unwrap().to_owned()).collect();
         assert_eq!(written.len(), once.len(), "{when}: rows that were written more than once");
         assert_eq!(once, passed, "{when}: rows and checkpoints do not agree");
     }
-
-    async fn visits(&self) -> Vec<Value> {
-        self.rows(&format!(
-            "select json_build_array(form_id, number, case_id, domain, user_id, {}, {})::text from visits
-             order by form_id collate \"C\", number",
-            stored("visited_at"),
-            stored("received_at")
-        ))
-        .await
-    }
-
-    async fn last_visits(&self) -> Vec<Value> {
-        self.rows(&format!(
-            "select json_build_array(case_id, {})::text from last_visits order by case_id collate \"C\"",
-            stored("visited_at")
-        ))
-        .await
-    }
-}
-
-/// A time as SQLite has it.
-fn stored(column: &str) -> String {
-    format!(r#"to_char({column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"#)
 }
 
 /// Counts how often each row is written.
@@ -167,7 +90,7 @@ async fn rows_are_applied_once_while_the_server_and_the_host_come_and_go() {
     };
     site.publish("").await;
     site.catch_up().await;
-    world.execute(WATCH).await;
+    world.database.execute(WATCH).await;
     site.publish(&lines(&forms)).await;
 
     // The host dies, at each point of a settle and somewhere in between.
@@ -179,7 +102,7 @@ async fn rows_are_applied_once_while_the_server_and_the_host_come_and_go() {
         world.rows_and_checkpoints_agree(point).await;
     }
     for more in [1, 17, 40] {
-        let target = world.count("visits").await.unwrap() + more;
+        let target = world.database.count("visits").await.unwrap() + more;
         let mut host = site.start(&["run"]);
         world.until_written(&mut host, target).await;
         host.kill();
@@ -189,12 +112,12 @@ async fn rows_are_applied_once_while_the_server_and_the_host_come_and_go() {
 
     // The server dies; the host waits for it and goes on.
     let mut host = site.start(&["run"]);
-    let target = world.count("visits").await.unwrap() + 30;
+    let target = world.database.count("visits").await.unwrap() + 30;
     world.until_written(&mut host, target).await;
     server.kill();
     host.says("the database does not answer").await;
     server.start_again();
-    let written = world.count("visits").await.unwrap();
+    let written = world.database.count("visits").await.unwrap();
     assert!(written < 900, "the server died too late");
     world.until_written(&mut host, 900).await;
     host.signal("TERM");
@@ -203,10 +126,10 @@ async fn rows_are_applied_once_while_the_server_and_the_host_come_and_go() {
     site.catch_up().await;
     let mut expected = Expected::default();
     expected.change(&forms);
-    assert_eq!(world.visits().await, expected.visits());
-    assert_eq!(world.last_visits().await, expected.last_visits());
+    assert_eq!(world.database.visits().await, expected.visits());
+    assert_eq!(world.database.last_visits().await, expected.last_visits());
     world.rows_and_checkpoints_agree("at the end").await;
-    assert_eq!(world.count("applied").await, Some(900));
+    assert_eq!(world.database.count("applied").await, Some(900));
     let answer = site.search("forms", "*").await;
     let found: BTreeSet<&str> =
         answer["hits"].as_array().unwrap().iter().map(|hit| hit["id"].as_str().unwrap()).collect();
@@ -233,7 +156,10 @@ async fn every_command_finds_in_postgresql_what_the_host_left_there() {
     let mut parked: Vec<Value> = site.parked().await.iter().map(facts).collect();
     parked.sort_by_key(Value::to_string);
     assert_eq!(parked, [json!(["hostile", "f07", "trap", 1]), json!(["visits", "f09", "rejected", 1])]);
-    assert_eq!((world.count("visits").await, world.count("hostile_rows").await), (Some(29), Some(29)));
+    assert_eq!(
+        (world.database.count("visits").await, world.database.count("hostile_rows").await),
+        (Some(29), Some(29))
+    );
     let asked = site.run(&["--json", "sql", "select count(*) as n, min(visited_at) as first from visits"]).await;
     assert_eq!(asked.json(), json!([{ "n": 29, "first": "2026-02-03T10:00:00.000000Z" }]));
     let refused = site.run(&["sql", "delete from visits"]).await;
@@ -244,7 +170,7 @@ async fn every_command_finds_in_postgresql_what_the_host_left_there() {
     site.run(&["errors", "retry", "--all"]).await;
     let parked: Vec<Value> = site.parked().await.iter().map(facts).collect();
     assert_eq!(parked, [json!(["visits", "f09", "rejected", 2])]);
-    assert_eq!(world.count("hostile_rows").await, Some(30));
+    assert_eq!(world.database.count("hostile_rows").await, Some(30));
     site.run(&["errors", "drop", "--all"]).await;
 
     // A running host is seen in its heartbeat, and nobody moves the checkpoint under it.
@@ -269,8 +195,8 @@ async fn every_command_finds_in_postgresql_what_the_host_left_there() {
     let moved = moved.as_array().unwrap().iter().find(|stored| stored["partition"] == 0).unwrap().clone();
     assert_eq!(moved["position"], "0", "{moved}");
     // What stands behind it is written again, to the same end.
-    let before = world.visits().await;
+    let before = world.database.visits().await;
     let summary = site.catch_up().await;
     assert!(summary["pillows"][0]["status"]["counts"]["read"].as_u64() > Some(0), "{summary}");
-    assert_eq!(world.visits().await, before);
+    assert_eq!(world.database.visits().await, before);
 }

@@ -74,6 +74,16 @@ impl Broker {
         self.service.start_again();
     }
 
+    /// Freezes it: connections stay open, and nothing answers.
+    pub(crate) fn pause(&self) {
+        self.service.pause();
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        self.service.resume();
+    }
+
     /// Makes a topic.
     pub(crate) async fn create_topic(&self, name: &str, partitions: i32) {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));

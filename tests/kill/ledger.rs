@@ -71,12 +71,9 @@ pub(crate) async fn to_be_replayed(world: &World) -> u64 {
         )
     };
     let stamped = "select json_array(count(*)) from hostile_rows".to_owned();
-    world.show_in_searches().await;
     let mut again = 0;
     for (index, settled) in [("forms", settled("forms")), ("cases", settled("cases")), ("hostile", stamped)] {
-        let answer = world.site.run(&["--json", "search", index, "*", "--limit", "0"]).await.json();
-        let (indexed, settled) =
-            (answer["total"].as_u64().unwrap(), world.rows(&settled).await[0][0].as_u64().unwrap());
+        let (indexed, settled) = (world.indexed(index).await, world.rows(&settled).await[0][0].as_u64().unwrap());
         assert!(
             indexed >= settled,
             "{index}: a settle of {settled} committed before the index had more than {indexed}"
@@ -101,7 +98,7 @@ pub(crate) async fn everything(world: &World) -> BTreeMap<&'static str, Vec<Valu
         (
             "checkpoints",
             "select json_array(pillow, topic, partition_number, position_first) from pillowtop_checkpoints
-             order by pillow, topic, partition_number",
+             where pillow in ('forms', 'cases') order by pillow, topic, partition_number",
         ),
     ] {
         all.insert(what, world.rows(sql).await);

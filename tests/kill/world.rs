@@ -13,8 +13,11 @@ use crate::support::site::{Site, count};
 use crate::support::{pillows, wait::until};
 
 /// The topics of the run and how many partitions each has on Kafka.
-const TOPICS: [&str; 2] = ["form-sql", "case-sql"];
-const PARTITIONS: usize = 4;
+pub(crate) const TOPICS: [&str; 2] = ["form-sql", "case-sql"];
+pub(crate) const PARTITIONS: usize = 4;
+
+/// So many batches may be under way in each pillow.
+pub(crate) const IN_FLIGHT: usize = 2;
 
 /// One of each, which can be stopped.
 pub(crate) struct Servers {
@@ -35,22 +38,27 @@ enum Rows {
 }
 
 impl Servers {
+    /// All at once.
     pub(crate) async fn start() -> Self {
-        tokio::task::spawn_blocking(|| Self {
-            kafka: Broker::own(),
-            postgres: Service::own("postgres"),
-            opensearch: Service::own("opensearch"),
-        })
-        .await
-        .unwrap()
+        let (kafka, postgres, opensearch) = tokio::join!(
+            tokio::task::spawn_blocking(Broker::own),
+            tokio::task::spawn_blocking(|| Service::own("postgres")),
+            tokio::task::spawn_blocking(|| Service::own("opensearch")),
+        );
+        Self { kafka: kafka.unwrap(), postgres: postgres.unwrap(), opensearch: opensearch.unwrap() }
     }
 
-    /// Makes the topics and publishes the changes of these lines; a document is always in the same partition. Gives topic,
-    /// partition, position and document of each.
-    pub(crate) async fn publish(&self, lines: &str) -> Vec<Value> {
-        let mut published = Vec::new();
+    pub(crate) async fn create_topics(&self) {
         for topic in TOPICS {
             self.kafka.create_topic(topic, i32::try_from(PARTITIONS).unwrap()).await;
+        }
+    }
+
+    /// Publishes the changes of these lines; a document is always in the same partition. Gives topic, partition, position
+    /// and document of each.
+    pub(crate) fn publish(&self, lines: &str) -> Vec<Value> {
+        let mut published = Vec::new();
+        for topic in TOPICS {
             let mut partitions = vec![Vec::new(); PARTITIONS];
             for line in lines.lines() {
                 let line: Value = serde_json::from_str(line).unwrap();
@@ -58,7 +66,7 @@ impl Servers {
                 let (found, change) = stub::of(&line).unwrap_or(("form-sql", line));
                 if found == topic {
                     let id = change["document_id"].as_str().unwrap();
-                    let number = id.bytes().map(usize::from).sum::<usize>() % PARTITIONS;
+                    let number = partition_of(id);
                     published.push(json!([topic, number, partitions[number].len(), id]));
                     partitions[number].push(change.to_string());
                 }
@@ -110,15 +118,18 @@ module-cache = {compiled:?}
     }
 }
 
+/// The partition that a document's changes are in.
+pub(crate) fn partition_of(id: &str) -> usize {
+    id.bytes().map(usize::from).sum::<usize>() % PARTITIONS
+}
+
 impl World {
     /// Small batches: many settles, each of which can be hit. Those of the second pillow come between the first's.
     pub(crate) async fn embedded(published: &str) -> Self {
-        let site = Site::embedded();
-        site.pillow("forms", &(pillows::forms() + &pillows::batches(3, 2) + &pillows::hostile("trap")));
-        site.pillow("cases", &(pillows::cases() + &pillows::batches(3, 2)));
-        site.publish("").await;
-        site.catch_up().await;
-        let world = Self { site, rows: Rows::Sqlite };
+        let world = Self { site: Site::embedded(), rows: Rows::Sqlite };
+        world.read_in_batches(3);
+        world.site.publish("").await;
+        world.site.catch_up().await;
         crate::ledger::install(&world).await;
         world.site.publish(published).await;
         world
@@ -139,20 +150,36 @@ impl World {
         from_log.iter().for_each(|(name, pillow)| world.site.pillow(&format!("{name}-before"), pillow));
         world.site.publish("").await;
         world.site.catch_up().await;
-        from_log.iter().for_each(|(name, pillow)| {
+        from_log.iter().for_each(|(name, _)| {
             std::fs::remove_file(world.site.path(&format!("pipelines/{name}-before.toml"))).unwrap();
-            let pillow = pillow.replace("from = \"log\"", "from = \"kafka\"") + &pillows::batches(3, 2);
-            world.site.pillow(name, &pillow);
         });
+        world.read_in_batches(3);
         world.execute("create table change_log (topic text, \"partition\" int, id bigint, document_id text)").await;
-        let values: Vec<String> = changes
-            .iter()
-            .map(|row| format!("({})", row.to_string().trim_matches(['[', ']']).replace('"', "'")))
-            .collect();
-        world.execute(&format!("insert into change_log values {}", values.join(", "))).await;
+        world.note(changes).await;
         crate::ledger::install(&world).await;
         world.site.publish(published).await;
         world
+    }
+
+    /// Has the pillows read so many changes at once.
+    pub(crate) fn read_in_batches(&self, count: usize) {
+        let from = match self.rows {
+            Rows::Sqlite => "from = \"log\"",
+            Rows::Postgres { .. } => "from = \"kafka\"",
+        };
+        for (name, pillow) in [("forms", pillows::forms() + &pillows::hostile("trap")), ("cases", pillows::cases())] {
+            let pillow = pillow.replace("from = \"log\"", from) + &pillows::batches(count, IN_FLIGHT);
+            self.site.pillow(name, &pillow);
+        }
+    }
+
+    /// Writes down what was published on Kafka.
+    pub(crate) async fn note(&self, changes: &[Value]) {
+        let row = |row: &Value| format!("({})", row.to_string().trim_matches(['[', ']']).replace('"', "'"));
+        let values: Vec<String> = changes.iter().map(row).collect();
+        if !values.is_empty() {
+            self.execute(&format!("insert into change_log values {}", values.join(", "))).await;
+        }
     }
 
     /// A statement that makes a trigger.
@@ -205,6 +232,17 @@ impl World {
             Rows::Postgres { .. } => {
                 self.rows("select json_array(count(*)) from hostile_rows").await[0][0].as_u64().unwrap()
             }
+        }
+    }
+
+    /// How many documents an index has.
+    pub(crate) async fn indexed(&self, index: &str) -> u64 {
+        match &self.rows {
+            Rows::Sqlite => {
+                let answer = self.site.run(&["--json", "search", index, "*", "--limit", "0"]).await.json();
+                answer["total"].as_u64().unwrap()
+            }
+            Rows::Postgres { search, .. } => search.count(index).await as u64,
         }
     }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -118,6 +119,12 @@ impl Site {
         self.run(&["--json", "run", "--until-caught-up"]).await.json()
     }
 
+    /// The same of much work, which may take longer.
+    pub(crate) async fn catch_up_within(&self, limit: Duration) {
+        let arguments = ["--json", "run", "--until-caught-up"];
+        finish_within(limit, self.command(&arguments), &arguments, None).await.well();
+    }
+
     /// Asks an index, and gives the whole answer, all hits included.
     pub(crate) async fn search(&self, index: &str, query: &str) -> Value {
         self.run(&["--json", "search", index, query, "--limit", "1000000"]).await.json()
@@ -189,7 +196,11 @@ impl Ran {
 }
 
 /// Runs a command to its end; it reads `input`.
-pub(crate) async fn finish(mut command: Command, arguments: &[&str], input: Option<&str>) -> Ran {
+pub(crate) async fn finish(command: Command, arguments: &[&str], input: Option<&str>) -> Ran {
+    finish_within(LIMIT, command, arguments, input).await
+}
+
+async fn finish_within(limit: Duration, mut command: Command, arguments: &[&str], input: Option<&str>) -> Ran {
     if input.is_some() {
         command.stdin(Stdio::piped());
     }
@@ -203,7 +214,7 @@ pub(crate) async fn finish(mut command: Command, arguments: &[&str], input: Opti
     };
     let both = async { tokio::join!(feeding, child.wait_with_output()) };
     let (_, output) =
-        timeout(LIMIT, both).await.unwrap_or_else(|_| panic!("pillowtop {arguments:?} did not end within {LIMIT:?}"));
+        timeout(limit, both).await.unwrap_or_else(|_| panic!("pillowtop {arguments:?} did not end within {limit:?}"));
     let output = output.unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ran { status: output.status, out: text(output.stdout), err: text(output.stderr) }

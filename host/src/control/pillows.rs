@@ -23,7 +23,7 @@ use super::swap::{Built, LastSwap, Ready, Scope, build};
 /// The first wait after a build that something beside the files was in the way of; doubled up to the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// A database that is back is noticed within this time.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// What the pillows run for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

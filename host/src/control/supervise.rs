@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::{HEARTBEAT_LIFETIME, Parked, SettleError};
+use crate::feed;
 use crate::metrics::PillowMetrics;
 use crate::model::{Outage, Partition, chain};
 use crate::pipeline::{End, Generation, Pillow, Runner, State, Status};
@@ -17,8 +18,10 @@ use crate::replay::Order;
 
 /// The first wait after a run that failed; doubled up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// A server that is back, or a topic that was made, is noticed within this time.
+/// A topic that was made is noticed within this time.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// A server that is back is noticed within this time.
+const OUTAGE_WAIT: Duration = Duration::from_secs(1);
 /// How often the database is asked whether what is waited for has come.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 /// Retries on their way to the runner; more wait in the database.
@@ -149,6 +152,8 @@ impl Supervisor {
                     };
                     self.give_way(reason, partition.as_ref()).await;
                 }
+                End::Feed(feed::Error::Outage(outage)) => self.without("feed", &outage).await,
+                End::Outage(outage) => self.without("checkpoint database", &outage).await,
                 End::Feed(error) => self.again(chain(&error), &mut wait).await,
                 End::Failed(reason) => self.again(reason, &mut wait).await,
             }
@@ -178,6 +183,17 @@ impl Supervisor {
         };
         pause(&self.paused, paused, self.hold);
         Some(())
+    }
+
+    /// Waits for a server, then lets the pillow run again.
+    async fn without(&mut self, what: &str, outage: &Outage) {
+        let reason = format!("{what}: {}", chain(outage));
+        tracing::warn!(pillow = %self.pillow.name, reason, next_try = ?OUTAGE_WAIT, "waits");
+        self.pillow.status.set(State::Waiting { reason });
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = sleep(OUTAGE_WAIT) => {}
+        }
     }
 
     /// Waits, then lets the pillow run again. New processors may be what it waits for.

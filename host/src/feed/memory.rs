@@ -41,6 +41,8 @@ struct Log {
     made: u64,
     partitions: BTreeMap<Partition, Entries>,
     errors: VecDeque<Error>,
+    /// Whether it hands out nothing and answers nothing.
+    silent: bool,
 }
 
 /// A partition's entries in order, each with its position and size.
@@ -79,7 +81,7 @@ impl MemoryLog {
     pub fn new(topics: &[&str], partitions: u32) -> Self {
         let numbered = |topic| (0..partitions).map(move |number| Partition::new(topic, number));
         let partitions = topics.iter().flat_map(numbered).map(|partition| (partition, Entries::default())).collect();
-        let log = Mutex::new(Log { made: 1, partitions, errors: VecDeque::new() });
+        let log = Mutex::new(Log { made: 1, partitions, errors: VecDeque::new(), silent: false });
         Self { shared: Arc::new(Shared { log, grown: watch::channel(0).0 }), member: None }
     }
 
@@ -185,6 +187,12 @@ impl MemoryLog {
         self.wake();
     }
 
+    /// Has it hand out nothing and answer nothing, as a log whose server is away, or go on.
+    pub fn silence(&self, silent: bool) {
+        self.lock().silent = silent;
+        self.wake();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Log> {
         self.shared.lock()
     }
@@ -253,7 +261,8 @@ impl Feed for MemoryFeed {
     async fn next(&mut self, limits: Limits) -> Result<Event, Error> {
         loop {
             self.grown.mark_unchanged();
-            if let Some(event) = self.news().map_or_else(|| self.take(limits), |news| Ok(Some(news)))? {
+            let silent = self.shared.lock().silent;
+            if !silent && let Some(event) = self.news().map_or_else(|| self.take(limits), |news| Ok(Some(news)))? {
                 return Ok(event);
             }
             // The sender lives in what this feed shares, so this cannot end in an error.
@@ -309,6 +318,10 @@ impl Feed for MemoryFeed {
     }
 
     async fn ends(&mut self, at: &[(Partition, Position)]) -> Result<Vec<End>, Error> {
+        let silent = self.shared.lock().silent;
+        if silent {
+            return std::future::pending().await;
+        }
         let mut log = self.shared.lock();
         let end = |(partition, position): &(Partition, Position)| {
             let entries = log.entries(partition);

@@ -159,6 +159,11 @@ pub trait Feed: Send {
 
     /// The ends of the partitions now, with the lag from each given position.
     async fn ends(&mut self, at: &[(Partition, Position)]) -> Result<Vec<End>, Error>;
+
+    /// Why nothing can come now, where the feed knows: it waits for its server by itself.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Opens a feed for a pillow; asked again when the feed has to start over.

@@ -5,9 +5,9 @@ use std::time::Duration;
 /// The first wait.
 const FIRST: Duration = Duration::from_millis(50);
 /// The longest wait: a server that is back is noticed within this time.
-const LONGEST: Duration = Duration::from_secs(2);
+const LONGEST: Duration = Duration::from_secs(1);
 
-/// Waits that grow from 50 ms to 2 s. Each is between a half and the whole of its bound, so that many pillows that
+/// Waits that grow from 50 ms to 1 s. Each is between a half and the whole of its bound, so that many pillows that
 /// lost one server do not come back at the same instant.
 #[derive(Debug, Clone)]
 pub struct Backoff {

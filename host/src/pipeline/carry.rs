@@ -15,7 +15,7 @@ use super::backoff::Backoff;
 use super::generation::Generation;
 use super::process::{Processed, process};
 use super::runner::Pillow;
-use super::status::State;
+use super::status::Need;
 
 /// What one batch is carried with.
 pub(super) struct Carrier {
@@ -50,9 +50,12 @@ impl Carrier {
         while batch.version == WriteVersion(0)
             && !batch.changes.iter().all(|change| fetcher.versions_by_position(change))
         {
-            match self.pillow.checkpoints.draw_version().await {
-                Ok(version) => batch.version = version,
-                Err(outage) => self.wait("checkpoint database", &outage, &mut backoff).await?,
+            match self.pillow.status.expect(Need::Database, self.pillow.checkpoints.draw_version()).await {
+                Ok(version) => {
+                    self.pillow.status.has(Need::Database);
+                    batch.version = version;
+                }
+                Err(outage) => self.wait(Need::Database, &outage, &mut backoff).await?,
             }
         }
         // Nobody waits for it when no batch closed since.
@@ -65,8 +68,9 @@ impl Carrier {
         loop {
             let started = tokio::time::Instant::now();
             let mut began = SystemTime::now();
-            let documents = match fetcher.fetch(&batch.changes).await {
+            let documents = match self.pillow.status.expect(Need::Documents, fetcher.fetch(&batch.changes)).await {
                 Ok(documents) => {
+                    self.pillow.status.has(Need::Documents);
                     self.pillow.status.fetched(started.elapsed());
                     if let Some(trace) = &mut trace {
                         trace.note("fetch", began, vec![count("documents", documents.len())]);
@@ -75,14 +79,14 @@ impl Carrier {
                     documents
                 }
                 Err(outage) => {
-                    self.wait("document store", &outage, &mut backoff).await?;
+                    self.wait(Need::Documents, &outage, &mut backoff).await?;
                     continue;
                 }
             };
             let generation = Arc::clone(&self.generation);
             match process(batch, documents, generation, &self.pillow.workers).await {
                 Ok(mut processed) => {
-                    self.pillow.status.goes_on();
+                    self.pillow.status.has(Need::Processing);
                     processed.versions = versions;
                     processed.permit = Some(permit);
                     if let Some(trace) = &mut trace {
@@ -94,7 +98,7 @@ impl Carrier {
                 Err((again, hindrance)) => {
                     batch = again;
                     let outage = Outage { operation: chain(&hindrance), source: None };
-                    self.wait("processing", &outage, &mut backoff).await?;
+                    self.wait(Need::Processing, &outage, &mut backoff).await?;
                 }
             }
         }
@@ -112,8 +116,8 @@ impl Carrier {
     }
 
     /// Waits before the next try; none when the pillow gives up.
-    async fn wait(&self, what: &str, outage: &Outage, backoff: &mut Backoff) -> Option<()> {
-        self.pillow.status.waits(State::Waiting { reason: format!("{what}: {}", chain(outage)) });
+    async fn wait(&self, need: Need, outage: &Outage, backoff: &mut Backoff) -> Option<()> {
+        self.pillow.status.waits(need, &chain(outage));
         tokio::select! {
             () = self.give_up.cancelled() => None,
             () = tokio::time::sleep(backoff.wait()) => Some(()),

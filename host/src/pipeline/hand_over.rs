@@ -7,6 +7,7 @@ use crate::model::{Epoch, Partition};
 
 use super::ownership::Taken;
 use super::runner::{End, Runner};
+use super::status::Need;
 
 impl Runner {
     /// Begins to take over what the feed says to be this run's.
@@ -22,7 +23,7 @@ impl Runner {
     /// # Errors
     /// When the feed cannot read further partitions.
     pub(super) fn begin(&mut self, feed: &mut dyn Feed, taken: Vec<Taken>) -> Result<(), Error> {
-        self.pillow.status.goes_on();
+        self.pillow.status.has(Need::Database);
         let from = self.own(taken);
         if from.is_empty() { Ok(()) } else { feed.add(from) }
     }

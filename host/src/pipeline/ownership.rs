@@ -15,7 +15,7 @@ use crate::model::{Epoch, Era, Outage, Partition, WriteVersion, chain};
 
 use super::backoff::Backoff;
 use super::runner::Pillow;
-use super::status::State;
+use super::status::Need;
 
 /// How long a partition that goes to another host may take to settle what is in hand. Beyond it that is given up, and
 /// the other host does it again.
@@ -160,7 +160,7 @@ impl Ownership {
                     Ok(taken) => return taken,
                     Err(outage) => outage,
                 };
-                pillow.status.waits(State::Waiting { reason: format!("checkpoint database: {}", chain(&outage)) });
+                pillow.status.waits(Need::Database, &chain(&outage));
                 tokio::select! {
                     () = give_up.cancelled() => return Vec::new(),
                     () = tokio::time::sleep(backoff.wait()) => {}

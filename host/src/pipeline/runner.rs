@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::checkpoint::{CheckpointStore, Parked, SettleError};
 use crate::feed::{self, Event as FeedEvent, Feed, Limits, Read, Source, Start};
 use crate::model::{
-    Batch, Change, Clock, Collapse, Entry, Epoch, Origin, Partition, PillowName, Position, WriteVersion, chain,
+    Batch, Change, Clock, Collapse, Entry, Epoch, Origin, Outage, Partition, PillowName, Position, WriteVersion, chain,
     collapse,
 };
 use crate::replay::{RetryGroup, group};
@@ -29,7 +29,7 @@ use super::ownership::{Ownership, Taken, acquire};
 use super::process::Processed;
 use super::replays::Replays;
 use super::settle::{Done, Group, Settler};
-use super::status::{State, Status};
+use super::status::{Need, State, Status};
 use super::workers::Workers;
 
 mod replay;
@@ -38,6 +38,9 @@ mod replay;
 const LAG_EVERY: Duration = Duration::from_secs(2);
 /// How long the answer may take; the loop waits for it.
 const LAG_LIMIT: Duration = Duration::from_millis(500);
+
+/// How soon they are asked for again when no answer came.
+const SILENT_AGAIN: Duration = Duration::from_millis(500);
 
 /// How a pillow cuts and bounds its work.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -91,8 +94,17 @@ pub enum End {
     Lost(SettleError),
     /// The feed cannot go on.
     Feed(feed::Error),
-    /// The database or a processor did not let it begin, or the host has a defect.
+    /// The checkpoint database did not answer when it was to begin.
+    Outage(Outage),
+    /// A processor did not let it begin, or the host has a defect.
     Failed(String),
+}
+
+/// What came of asking where the partitions end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    Ends,
+    Nothing,
 }
 
 /// A pillow that runs.
@@ -118,6 +130,8 @@ pub struct Runner {
     last_drawn: Option<oneshot::Receiver<()>>,
     waiting_retries: Vec<RetryGroup>,
     pub(super) at_end: bool,
+    /// How often in a row the feed did not say where its partitions end, while nothing came of it.
+    silent: u32,
     /// When the feed was last turned to; noted only while batches are traced.
     turned: Option<SystemTime>,
     /// What is replayed beside the feed, and what the feed takes over from it.
@@ -183,6 +197,7 @@ impl Runner {
             last_drawn: None,
             waiting_retries: Vec::new(),
             at_end: false,
+            silent: 0,
             turned: None,
             replays: Replays::default(),
             backfill: Backfill::default(),
@@ -221,7 +236,7 @@ impl Runner {
         self.fixed = !partitions.is_empty();
         self.owned.assign(&partitions);
         let taken = acquire(&self.pillow, &partitions, self.owned.event()).await;
-        let from = self.own(taken.map_err(|outage| End::Failed(chain(&outage)))?);
+        let from = self.own(taken.map_err(End::Outage)?);
         feed.start(from).await.map_err(End::Feed)?;
         Ok(feed)
     }
@@ -239,7 +254,9 @@ impl Runner {
                 ),
                 Event::Pause => self.show_pause(),
                 Event::Lag => {
-                    self.measure(feed).await;
+                    if self.measure(feed).await == Heard::Nothing {
+                        lag.reset_after(SILENT_AGAIN);
+                    }
                     self.owned.take_back(&self.pillow);
                 }
                 Event::Overdue => {}
@@ -274,6 +291,7 @@ impl Runner {
                 Event::Feed(Ok(FeedEvent::AtEnd)) => self.at_end = true,
                 Event::Feed(Ok(FeedEvent::Read(read))) => {
                     self.at_end = false;
+                    self.hear();
                     self.close(read);
                 }
                 Event::Feed(Ok(FeedEvent::Assigned(partitions))) => self.take(partitions),
@@ -324,19 +342,39 @@ impl Runner {
         self.pillow.status.set(if paused { State::Paused } else { State::Running });
     }
 
-    /// Asks how far the ends are. Lag is information: an answer that does not come is asked for again.
-    async fn measure(&mut self, feed: &mut dyn Feed) {
+    /// Asks how far the ends are. Lag is information: an answer that does not come is asked for again. A feed that waits
+    /// for its server by itself is found out here.
+    async fn measure(&mut self, feed: &mut dyn Feed) -> Heard {
         let at: Vec<(Partition, Position)> =
             self.positions.iter().map(|(partition, position)| (partition.clone(), position.clone())).collect();
         match timeout(LAG_LIMIT, feed.ends(&at)).await {
-            Ok(Ok(ends)) => ends.iter().for_each(|end| {
-                self.pillow.status.set_end(self.positions.get(&end.partition), end);
-            }),
-            Ok(Err(error)) => {
-                tracing::debug!(pillow = %self.pillow.name, error = %chain(&error), "lag is not known");
+            Ok(Ok(ends)) => {
+                ends.iter().for_each(|end| {
+                    self.pillow.status.set_end(self.positions.get(&end.partition), end);
+                });
+                self.hear();
+                Heard::Ends
             }
-            Err(_) => tracing::debug!(pillow = %self.pillow.name, "lag is not known in time"),
+            Ok(Err(error)) => self.miss(feed, chain(&error)),
+            Err(_) => self.miss(feed, format!("it does not say within {LAG_LIMIT:?} where its partitions end")),
         }
+    }
+
+    /// The feed's server is there.
+    fn hear(&mut self) {
+        self.silent = 0;
+        self.pillow.status.has(Need::Feed);
+    }
+
+    /// The feed did not answer. Once may be a server that is busy; again, or if the feed knows why, it is an outage.
+    fn miss(&mut self, feed: &dyn Feed, reason: String) -> Heard {
+        tracing::debug!(pillow = %self.pillow.name, reason, "lag is not known");
+        self.silent += 1;
+        let known = feed.trouble();
+        if self.silent > 1 || known.is_some() {
+            self.pillow.status.misses(Need::Feed, &known.unwrap_or(reason));
+        }
+        Heard::Nothing
     }
 
     /// Makes a batch of what was read and sends it on its way.

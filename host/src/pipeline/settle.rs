@@ -22,7 +22,7 @@ use crate::sink::{Rejected, Sink, Versioned};
 use super::backoff::Backoff;
 use super::halt::{Cause, FailureWindow, causes};
 use super::process::{Processed, failure_of};
-use super::status::{State, Status};
+use super::status::{Need, Status};
 
 /// What settling needs; shared by all settles of a run.
 pub(super) struct Settler {
@@ -100,8 +100,8 @@ impl Settler {
         let (mut loads, rows, rows_from) = sort(&mut group.batches);
         let mut backoff = Backoff::new(group.batches.first().map_or(1, |processed| processed.batch.version.0));
         let mut tried_at = Instant::now();
-        while let Err(outage) = deliver_all(&mut loads).await {
-            let goes_on = self.wait("sink", &outage, &mut backoff, stop).await;
+        while let Err(outage) = self.status.expect(Need::Sink, deliver_all(&mut loads)).await {
+            let goes_on = self.wait(Need::Sink, &outage, &mut backoff, stop).await;
             for load in loads.iter().filter(|load| load.delivered.is_none()) {
                 load.counts.outage.inc_by(tried_at.elapsed().as_secs_f64());
             }
@@ -112,7 +112,7 @@ impl Settler {
         }
         trace_writes(&mut group.batches, &loads);
         fault::point("settle.sinks-flushed");
-        self.status.goes_on();
+        self.status.has(Need::Sink);
 
         reject(&mut group.batches, loads);
         // Retries are an operator's wish and prove nothing about the feed.
@@ -131,10 +131,10 @@ impl Settler {
         let mut fenced = Vec::new();
         backoff.reset();
         loop {
-            match self.checkpoints.settle(&draft.settlement).await {
+            match self.status.expect(Need::Database, self.checkpoints.settle(&draft.settlement)).await {
                 Ok(settled) => {
                     fault::point("settle.committed");
-                    self.status.goes_on();
+                    self.status.has(Need::Database);
                     self.window().add(&settled.rejected);
                     count_rows(&group.batches, &draft.settlement.rows, &settled.rejected);
                     trace_settle(&mut group.batches, began);
@@ -154,7 +154,7 @@ impl Settler {
                 }
                 Err(SettleError::Outage(outage)) => {
                     tried = true;
-                    if !self.wait("checkpoint database", &outage, &mut backoff, stop).await {
+                    if !self.wait(Need::Database, &outage, &mut backoff, stop).await {
                         return Done::Abandoned;
                     }
                 }
@@ -221,8 +221,8 @@ impl Settler {
     }
 
     /// Waits before the next try; false when the pillow is to stop instead.
-    async fn wait(&self, what: &str, outage: &Outage, backoff: &mut Backoff, stop: &CancellationToken) -> bool {
-        self.status.waits(State::Waiting { reason: format!("{what}: {}", chain(outage)) });
+    async fn wait(&self, need: Need, outage: &Outage, backoff: &mut Backoff, stop: &CancellationToken) -> bool {
+        self.status.waits(need, &chain(outage));
         tokio::select! {
             () = stop.cancelled() => false,
             () = tokio::time::sleep(backoff.wait()) => true,

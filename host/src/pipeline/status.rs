@@ -1,6 +1,7 @@
 //! What a pillow says of itself: state, lanes, counts. Read by heartbeats and by whoever waits for "caught up".
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -8,6 +9,7 @@ use jiff::Timestamp;
 use opentelemetry::KeyValue;
 use serde::Serialize;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::feed::End;
 use crate::metrics::{FEED_TYPES, Metrics, PillowMetrics};
@@ -45,6 +47,31 @@ pub enum State {
     /// It stopped in order.
     Stopped,
 }
+
+/// Something that a pillow needs and that may be away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Need {
+    Feed,
+    Database,
+    Documents,
+    Processing,
+    Sink,
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Feed => "feed",
+            Self::Database => "checkpoint database",
+            Self::Documents => "document store",
+            Self::Processing => "processing",
+            Self::Sink => "sink",
+        })
+    }
+}
+
+/// So long may an answer take before the pillow is said to wait for it: one that is slow is not away.
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// How many changes went where, since the pillow started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -123,6 +150,8 @@ pub struct Snapshot {
 #[derive(Debug)]
 pub struct Status {
     inner: Mutex<Snapshot>,
+    /// What it waits for, and why; locked after `inner`.
+    missing: Mutex<BTreeMap<Need, String>>,
     caught_up: watch::Sender<bool>,
     pillow: PillowName,
     metrics: Arc<Metrics>,
@@ -145,6 +174,7 @@ impl Status {
         let own = metrics.pillow(&pillow);
         Self {
             inner: Mutex::new(snapshot),
+            missing: Mutex::default(),
             caught_up: watch::Sender::new(false),
             pillow,
             metrics,
@@ -181,30 +211,58 @@ impl Status {
         self.caught_up.subscribe()
     }
 
-    /// Sets the state.
+    /// Sets the state. One that runs is said to wait as long as something is missing.
     pub fn set(&self, state: State) {
         let mut inner = self.lock();
+        let missing = self.lock_missing();
+        let state = if state == State::Running { running(&missing) } else { state };
         if inner.state != state {
             inner.state = state;
             inner.since = Timestamp::now();
         }
     }
 
-    /// Notes that the pillow waits for something; only a running one is said to wait.
-    pub(super) fn waits(&self, state: State) {
+    /// Notes that the pillow waits for something and tries it again.
+    pub(super) fn waits(&self, need: Need, reason: &str) {
         self.own.outage_retries.inc();
-        let waiting = matches!(self.lock().state, State::Running | State::Waiting { .. } | State::Starting);
-        if waiting {
-            self.set(state);
-        }
+        self.misses(need, reason);
+    }
+
+    /// Notes that something is missing; only a running pillow is said to wait.
+    pub(super) fn misses(&self, need: Need, reason: &str) {
+        self.lock_missing().insert(need, format!("{need}: {reason}"));
+        self.show_missing();
     }
 
     /// Notes that what it waited for is back.
-    pub(super) fn goes_on(&self) {
-        let waiting = matches!(self.lock().state, State::Waiting { .. });
-        if waiting {
+    pub(super) fn has(&self, need: Need) {
+        if self.lock_missing().remove(&need).is_some() {
+            self.show_missing();
+        }
+    }
+
+    /// Waits for an answer of what it needs, and says so when that takes longer than it should. Whether it came to
+    /// anything is for the caller to note.
+    pub(super) async fn expect<T>(&self, need: Need, answer: impl Future<Output = T>) -> T {
+        tokio::pin!(answer);
+        match timeout(SILENCE, &mut answer).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                self.misses(need, &format!("no answer for {SILENCE:?}"));
+                answer.await
+            }
+        }
+    }
+
+    fn show_missing(&self) {
+        let is_shown = matches!(self.lock().state, State::Running | State::Waiting { .. } | State::Starting);
+        if is_shown {
             self.set(State::Running);
         }
+    }
+
+    fn lock_missing(&self) -> std::sync::MutexGuard<'_, BTreeMap<Need, String>> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn count(&self, change: impl FnOnce(&mut Counts)) {
@@ -339,6 +397,7 @@ impl Status {
 
     /// Notes that a run begins, which has no partition yet.
     pub(super) fn begin(&self) {
+        self.lock_missing().clear();
         self.set(State::Starting);
         self.set_caught_up(false);
         self.lock().lanes.clear();
@@ -379,6 +438,14 @@ impl Status {
     fn lock(&self) -> std::sync::MutexGuard<'_, Snapshot> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The state of a pillow that runs, as far as it can.
+fn running(missing: &BTreeMap<Need, String>) -> State {
+    if missing.is_empty() {
+        return State::Running;
+    }
+    State::Waiting { reason: missing.values().cloned().collect::<Vec<_>>().join("; ") }
 }
 
 impl State {

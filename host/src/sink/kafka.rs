@@ -93,7 +93,7 @@ impl KafkaSink {
         config.set("message.timeout.ms", DELIVERY_LIMIT_MS);
         config.set("topic.metadata.propagation.max.ms", NEW_TOPIC_LIMIT_MS);
         config.set("socket.keepalive.enable", "true");
-        config.set("reconnect.backoff.max.ms", "2000");
+        config.set("reconnect.backoff.max.ms", "1000");
         // As the clients of other languages choose a partition for a key.
         config.set("partitioner", "murmur2_random");
         for (name, value) in options {

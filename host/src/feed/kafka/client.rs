@@ -101,6 +101,14 @@ impl Watch {
         }
     }
 
+    /// Why nothing can come: no broker is connected.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.lost.load(Ordering::Relaxed).then(|| {
+            let last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            format!("kafka brokers {} are lost: {}", self.brokers, last.unwrap_or_else(|| "no reason given".to_owned()))
+        })
+    }
+
     fn outage(&self, operation: &str, error: RDKafkaErrorCode) -> Outage {
         let last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let reason = last.map_or_else(|| error.to_string(), |last| format!("{error}: {last}"));

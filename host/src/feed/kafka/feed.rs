@@ -325,6 +325,10 @@ impl Feed for KafkaFeed {
         };
         Ok(at.iter().zip(ends).map(end).collect())
     }
+
+    fn trouble(&self) -> Option<String> {
+        self.client.context().trouble()
+    }
 }
 
 impl Drop for KafkaFeed {

@@ -59,7 +59,7 @@ pub(super) fn config(
     config.set("allow.auto.create.topics", "false");
     config.set("socket.keepalive.enable", "true");
     // The default of 10 s would be how much later we come back than the broker does.
-    config.set("reconnect.backoff.max.ms", "2000");
+    config.set("reconnect.backoff.max.ms", "1000");
     if let Purpose::Reading(partitions) | Purpose::Member(partitions, _) = purpose {
         // librdkafka wants a group for any assignment; it is never joined, and nothing is committed to it.
         config.set("group.id", "pillowtop");

@@ -90,6 +90,76 @@ async fn a_look_up_from_within_a_call_that_fails_holds_the_pillow_whatever_the_c
     check("could not look documents up", &blames, |bench, count| bench.looked_up.fail(count)).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_feed_whose_server_is_silent_is_named_and_one_late_answer_is_not() {
+    let bench = Bench::new(1, 10);
+    let mut run = bench.run(&indexer());
+    bench.publish("a", "{}");
+    run.caught_up().await;
+    bench.log.silence(true);
+    bench.publish("b", "{}");
+    run.waits_for("feed: it does not say within 500ms where its partitions end").await;
+    assert_eq!(bench.at().await, [Some(1)]);
+    bench.log.silence(false);
+    run.caught_up().await;
+    assert_eq!((run.snapshot().state, bench.at().await), (State::Running, vec![Some(2)]));
+    // Less than the time between two questions.
+    bench.log.silence(true);
+    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+    bench.log.silence(false);
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    assert_eq!(run.snapshot().state, State::Running);
+    run.stopped().await;
+}
+
+/// Does not answer as long as its gate is shut.
+struct Frozen(tokio::sync::watch::Receiver<bool>);
+
+#[async_trait]
+impl DocumentStore for Frozen {
+    async fn fetch(&self, changes: &[Arc<Change>]) -> Result<Vec<Document>, Outage> {
+        let answers = || vec![Document::Present("{}".into()); changes.len()];
+        self.0.clone().wait_for(|open| *open).await.map(|_| answers()).map_err(|error| Outage::new("frozen", error))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_answer_is_named_long_before_it_is_given_up() {
+    let mut bench = Bench::new(1, 10);
+    let gate = tokio::sync::watch::Sender::new(false);
+    bench.store = Arc::new(Frozen(gate.subscribe()));
+    let mut run = bench.run(&indexer());
+    run.caught_up().await;
+    bench.change(0, "a");
+    run.waits_for("document store: no answer for 3s").await;
+    gate.send_replace(true);
+    run.caught_up().await;
+    assert_eq!((run.snapshot().state, bench.at().await), (State::Running, vec![Some(1)]));
+    run.stopped().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_back_does_not_hide_what_is_still_away() {
+    let bench = Bench::new(2, 1);
+    let mut run = bench.run(&indexer());
+    run.caught_up().await;
+    bench.sink.fail_writes(usize::MAX);
+    bench.publish_to(0, "a", "{}");
+    run.waits_for("sink: ").await;
+    bench.documents.fail(3);
+    bench.publish_to(1, "b", "{}");
+    run.waits_for("document store: ").await;
+    // The documents come in the end; the batch waits behind the one before it.
+    run.waits_for("sink: ").await;
+    tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+    let State::Waiting { reason } = run.snapshot().state else { panic!("{:?}", run.snapshot().state) };
+    assert!(reason.starts_with("sink: ") && !reason.contains("document store"), "{reason}");
+    bench.sink.fail_writes(0);
+    run.caught_up().await;
+    assert_eq!(run.snapshot().state, State::Running);
+    run.stopped().await;
+}
+
 /// Forgets to answer for the last change.
 struct Forgetful(super::processors::Counter);
 

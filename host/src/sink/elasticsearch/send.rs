@@ -18,7 +18,7 @@ use super::outage::{self, Trouble};
 use super::settings::Settings;
 use crate::model::{Outage, RetryHelps};
 
-/// How long to wait before a write is tried again. After the last wait the server is said to be out, which the pillow's
+/// How long to wait before a write is tried again: never so long that a server which is back is noticed late. After the last wait the server is said to be out, which the pillow's
 /// status shows, and everything is given again.
 const WAITS: [Duration; 7] = [
     Duration::from_millis(50),
@@ -26,8 +26,8 @@ const WAITS: [Duration; 7] = [
     Duration::from_millis(200),
     Duration::from_millis(400),
     Duration::from_millis(800),
-    Duration::from_millis(1600),
-    Duration::from_millis(2000),
+    Duration::from_millis(1000),
+    Duration::from_millis(1000),
 ];
 
 /// So many writes are worth a request beside the others.
