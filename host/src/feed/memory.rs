@@ -5,15 +5,16 @@
 //! does. Nothing here takes time, so tests may pause the clock.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::future::{pending, ready};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::model::{Change, Entry, Partition, Position, Progress, Undecodable, chain};
 
-use super::{End, Error, Event, Feed, From, Limits, Read, Source, Start};
+use super::{End, Ends, Error, Event, Feed, From, Limits, Read, Source, Start};
 
 /// A log in memory. Clones share it.
 #[derive(Debug, Clone)]
@@ -41,6 +42,8 @@ struct Log {
     made: u64,
     partitions: BTreeMap<Partition, Entries>,
     errors: VecDeque<Error>,
+    /// The questions for the ends that get no answer; none where they get one.
+    unanswered: Option<Vec<oneshot::Sender<()>>>,
 }
 
 /// A partition's entries in order, each with its position and size.
@@ -79,7 +82,7 @@ impl MemoryLog {
     pub fn new(topics: &[&str], partitions: u32) -> Self {
         let numbered = |topic| (0..partitions).map(move |number| Partition::new(topic, number));
         let partitions = topics.iter().flat_map(numbered).map(|partition| (partition, Entries::default())).collect();
-        let log = Mutex::new(Log { made: 1, partitions, errors: VecDeque::new() });
+        let log = Mutex::new(Log { made: 1, partitions, errors: VecDeque::new(), unanswered: None });
         Self { shared: Arc::new(Shared { log, grown: watch::channel(0).0 }), member: None }
     }
 
@@ -183,6 +186,16 @@ impl MemoryLog {
     pub fn fail(&self, error: Error) {
         self.lock().errors.push_back(error);
         self.wake();
+    }
+
+    /// Has no feed answer any more where the partitions end.
+    pub fn withhold_ends(&self) {
+        self.lock().unanswered.get_or_insert_default();
+    }
+
+    /// How many such questions are being waited for.
+    pub fn open_questions(&self) -> usize {
+        self.lock().unanswered.iter().flatten().filter(|question| !question.is_closed()).count()
     }
 
     fn lock(&self) -> MutexGuard<'_, Log> {
@@ -308,14 +321,22 @@ impl Feed for MemoryFeed {
         }
     }
 
-    async fn ends(&mut self, at: &[(Partition, Position)]) -> Result<Vec<End>, Error> {
+    fn ends(&mut self, at: &[(Partition, Position)]) -> Ends {
         let mut log = self.shared.lock();
+        if let Some(unanswered) = &mut log.unanswered {
+            let (question, answer) = oneshot::channel();
+            unanswered.push(question);
+            return Box::pin(async move {
+                drop(answer.await);
+                pending().await
+            });
+        }
         let end = |(partition, position): &(Partition, Position)| {
             let entries = log.entries(partition);
             let lag = entries.kept.len() - entries.index_of(position.as_number());
             End { partition: partition.clone(), position: Position::number(entries.end), lag: Some(lag as u64) }
         };
-        Ok(at.iter().map(end).collect())
+        Box::pin(ready(Ok(at.iter().map(end).collect())))
     }
 }
 

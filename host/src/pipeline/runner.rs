@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -36,8 +37,8 @@ mod replay;
 
 /// How often the ends of the partitions are asked for.
 const LAG_EVERY: Duration = Duration::from_secs(2);
-/// How long the answer may take; the loop waits for it.
-const LAG_LIMIT: Duration = Duration::from_millis(500);
+/// How long the answer may take; then they are asked for anew. The loop goes on meanwhile.
+const LAG_LIMIT: Duration = Duration::from_secs(10);
 
 /// How a pillow cuts and bounds its work.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -117,6 +118,8 @@ pub struct Runner {
     /// Resolves when the batch that closed last has drawn its version.
     last_drawn: Option<oneshot::Receiver<()>>,
     waiting_retries: Vec<RetryGroup>,
+    /// The question for the ends that is not answered yet, if any.
+    pub(super) measuring: JoinSet<Measured>,
     pub(super) at_end: bool,
     /// When the feed was last turned to; noted only while batches are traced.
     turned: Option<SystemTime>,
@@ -132,12 +135,16 @@ pub struct Runner {
 /// A batch that came back from its processors; none when it was given up because the pillow stops.
 type Carried = (Ticket, Option<Box<Processed>>);
 
+/// What was said of the ends, and which positions they were asked for.
+type Measured = (HashMap<Partition, Position>, Result<Result<Vec<feed::End>, feed::Error>, Elapsed>);
+
 /// Everything that can wake a pillow.
 enum Event {
     Stop,
     Swap,
     Pause,
     Lag,
+    Measured(Result<Measured, JoinError>),
     /// A partition that leaves has had its time.
     Overdue,
     /// Partitions were acquired.
@@ -182,6 +189,7 @@ impl Runner {
             settling_of: BTreeSet::new(),
             last_drawn: None,
             waiting_retries: Vec::new(),
+            measuring: JoinSet::new(),
             at_end: false,
             turned: None,
             replays: Replays::default(),
@@ -239,9 +247,10 @@ impl Runner {
                 ),
                 Event::Pause => self.show_pause(),
                 Event::Lag => {
-                    self.measure(feed).await;
+                    self.measure(feed);
                     self.owned.take_back(&self.pillow);
                 }
+                Event::Measured(Ok((positions, answer))) => self.show_lag(&positions, answer),
                 Event::Overdue => {}
                 Event::Taken(taken) => {
                     self.at_end = false;
@@ -268,7 +277,10 @@ impl Runner {
                     }
                     self.settle_ready();
                 }
-                Event::Carried(Err(error)) | Event::Settled(Err(error)) | Event::Backfill(Some(Err(error))) => {
+                Event::Carried(Err(error))
+                | Event::Settled(Err(error))
+                | Event::Measured(Err(error))
+                | Event::Backfill(Some(Err(error))) => {
                     return End::Failed(error.to_string());
                 }
                 Event::Feed(Ok(FeedEvent::AtEnd)) => self.at_end = true,
@@ -304,6 +316,7 @@ impl Runner {
             Ok(()) = self.paused.changed() => Event::Pause,
             Some(parked) = self.retries.recv(), if has_room && self.waiting_retries.is_empty() => Event::Retry(parked),
             _ = lag.tick() => Event::Lag,
+            Some(measured) = self.measuring.join_next() => Event::Measured(measured),
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Event::Overdue,
             Some(taken) = self.owned.next_taken() => Event::Taken(taken),
             step = self.backfill.next() => Event::Backfill(step),
@@ -324,13 +337,29 @@ impl Runner {
         self.pillow.status.set(if paused { State::Paused } else { State::Running });
     }
 
-    /// Asks how far the ends are. Lag is information: an answer that does not come is asked for again.
-    async fn measure(&mut self, feed: &mut dyn Feed) {
+    /// Asks how far the ends are, unless the last answer is still to come. Beside the loop: a question to a server takes
+    /// as long as the server likes, and changes do not wait for it.
+    fn measure(&mut self, feed: &mut dyn Feed) {
+        if !self.measuring.is_empty() {
+            return;
+        }
+        let positions = self.positions.clone();
         let at: Vec<(Partition, Position)> =
-            self.positions.iter().map(|(partition, position)| (partition.clone(), position.clone())).collect();
-        match timeout(LAG_LIMIT, feed.ends(&at)).await {
-            Ok(Ok(ends)) => ends.iter().for_each(|end| {
-                self.pillow.status.set_end(self.positions.get(&end.partition), end);
+            positions.iter().map(|(partition, position)| (partition.clone(), position.clone())).collect();
+        let answer = timeout(LAG_LIMIT, feed.ends(&at));
+        self.measuring.spawn(async move { (positions, answer.await) });
+    }
+
+    /// Shows how far the ends are. Lag is information: an answer that does not come is asked for again.
+    fn show_lag(
+        &self,
+        positions: &HashMap<Partition, Position>,
+        answer: Result<Result<Vec<feed::End>, feed::Error>, Elapsed>,
+    ) {
+        match answer {
+            // A partition that went meanwhile has no lane to show it at.
+            Ok(Ok(ends)) => ends.iter().filter(|end| self.positions.contains_key(&end.partition)).for_each(|end| {
+                self.pillow.status.set_end(positions.get(&end.partition), end);
             }),
             Ok(Err(error)) => {
                 tracing::debug!(pillow = %self.pillow.name, error = %chain(&error), "lag is not known");
