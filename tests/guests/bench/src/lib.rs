@@ -65,6 +65,8 @@ impl Processor for Measured {
                 let row = rows::row(change.id(), change.document()?)?;
                 return Ok(Answer::write(Write::upsert_row(&self.target, row, Condition::Always)));
             }
+            // A change need not have a document.
+            Answers::Document(Work::Nothing) => return Ok(Answer::skip("")),
             Answers::Document(work) => work,
         };
         Ok(match work.run(change.document()?)? {

@@ -7,7 +7,8 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The new names of fields; an empty one leaves the field out.
-const NAMES: [(&str, &str); 5] = [("name", "title"), ("owner", "owner_id"), ("kind", ""), ("village", ""), ("weight", "")];
+const NAMES: [(&str, &str); 5] =
+    [("name", "title"), ("owner", "owner_id"), ("kind", ""), ("village", ""), ("weight", "")];
 
 /// The object without the fields that go, as text; none for a closed one.
 struct Renamed(Option<Vec<u8>>);
