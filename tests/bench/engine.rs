@@ -3,7 +3,7 @@
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use rustix::time::ClockId;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -29,6 +29,35 @@ struct Running {
     child: Child,
     cpu: Option<Duration>,
     megabytes: f64,
+}
+
+/// A program that runs until it is told to stop; killed where nobody told it, because a check failed.
+pub(crate) struct Resident(Option<Child>);
+
+impl Resident {
+    pub(crate) fn start(mut command: Command) -> Self {
+        Self(Some(command.spawn().unwrap()))
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.as_ref().map_or(0, Child::id)
+    }
+
+    /// Tells it to stop, and waits until it did so in order.
+    pub(crate) fn stop(mut self) {
+        let mut child = self.0.take().unwrap();
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        assert!(child.wait().unwrap().success(), "a measured program did not stop in order");
+    }
+}
+
+impl Drop for Resident {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            child.kill().unwrap_or_default();
+            drop(child.wait());
+        }
+    }
 }
 
 /// Runs these programs side by side to their ends, which must be good ones.

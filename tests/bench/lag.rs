@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord};
-use rustix::process::{Pid, Signal, kill_process};
 use sqlx::postgres::PgListener;
 use sqlx::{AssertSqlSafe, PgPool};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::broker::{Broker, LIMIT};
+use super::engine::Resident;
 use super::engines::{Host, Place, To, microseconds};
 use super::measure::{peak, quantile};
 use super::program::cpu_of;
@@ -40,7 +40,7 @@ async fn run(report: &mut Report) {
     let database = postgres::database().await;
     let place = Place { broker, topic: TOPIC, changes: 0, to: To::Rows(database.clone()) };
     let host = Host::new(&place, 1);
-    let mut child = host.command(&["run"]).spawn().unwrap();
+    let program = Resident::start(host.command(&["run"]));
     let pool = PgPool::connect(&database).await.unwrap();
     listen_to_rows(&pool).await;
     let mut listener = PgListener::connect_with(&pool).await.unwrap();
@@ -68,7 +68,7 @@ async fn run(report: &mut Report) {
                 let due = (started.elapsed().as_secs_f64() * PER_SECOND as f64) as usize;
                 while sent < due.min(all) {
                     if sent == warm {
-                        cpu = cpu_of(child.id());
+                        cpu = cpu_of(program.id());
                     }
                     send(&producer, sent);
                     sent += 1;
@@ -77,12 +77,9 @@ async fn run(report: &mut Report) {
             }
         }
     }
-    let cpu = cpu_of(child.id()) - cpu;
-    let megabytes = peak(child.id()).unwrap();
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    assert!(
-        timeout(LIMIT, tokio::task::spawn_blocking(move || child.wait())).await.unwrap().unwrap().unwrap().success()
-    );
+    let cpu = cpu_of(program.id()) - cpu;
+    let megabytes = peak(program.id()).unwrap();
+    program.stop();
 
     let rows: Vec<(String, i64, i64)> =
         sqlx::query_as("select xmin::text, weight::bigint, number from measured order by number")
@@ -114,7 +111,7 @@ async fn listen_to_rows(pool: &PgPool) {
                    end $$;
                    create trigger tell after insert on measured referencing new table as added
                        for each statement execute function tell()";
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + LIMIT * 4;
     let mut ticks = interval(Duration::from_millis(50));
     while let Err(error) = sqlx::raw_sql(AssertSqlSafe(trigger)).execute(pool).await {
         assert!(Instant::now() < deadline, "{error}");

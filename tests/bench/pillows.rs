@@ -3,11 +3,11 @@
 use std::fs;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio::time::{Instant, interval};
 
 use super::broker::{Broker, LIMIT};
+use super::engine::Resident;
 use super::engines::{Host, Place, To};
 use super::measure::peak;
 use super::program::cpu_of;
@@ -34,10 +34,10 @@ async fn run(report: &mut Report) {
     let pool = PgPool::connect(&database).await.unwrap();
     let place = Place { broker, topic: TOPIC, changes: CHANGES, to: To::Rows(database) };
     let host = Host::new(&place, PILLOWS);
-    let mut child = host.command(&["run"]).spawn().unwrap();
+    let program = Resident::start(host.command(&["run"]));
     wait_for(&pool, 0).await;
     let megabytes = |name: &str| {
-        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", program.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 1024.0 / 1e6
     };
@@ -46,22 +46,21 @@ async fn run(report: &mut Report) {
     let what = format!("{PILLOWS} pillows on Kafka");
     report.row(&format!("{what}, nothing read: resident"), Unit::Megabytes, Some(before), None, goal);
 
-    let cpu = cpu_of(child.id());
+    let cpu = cpu_of(program.id());
     input::publish(broker, TOPIC, PARTITIONS, CHANGES);
     wait_for(&pool, CHANGES).await;
-    let per_change = (cpu_of(child.id()) - cpu).as_secs_f64() * 1e9 / (PILLOWS * CHANGES) as f64;
-    let most = peak(child.id()).unwrap();
+    let per_change = (cpu_of(program.id()) - cpu).as_secs_f64() * 1e9 / (PILLOWS * CHANGES) as f64;
+    let most = peak(program.id()).unwrap();
     report.row(&format!("{what}, a change of one of them"), Unit::Nanoseconds, Some(per_change), None, None);
     report.row(&format!("{what}, reading {CHANGES} changes each: peak"), Unit::Megabytes, Some(most), None, goal);
 
-    let cpu = cpu_of(child.id());
+    let cpu = cpu_of(program.id());
     tokio::time::sleep(REST).await;
-    let share = (cpu_of(child.id()) - cpu).as_secs_f64() / REST.as_secs_f64() * 1e3;
+    let share = (cpu_of(program.id()) - cpu).as_secs_f64() / REST.as_secs_f64() * 1e3;
     report.row(&format!("{what}, idle after it: resident"), Unit::Megabytes, Some(megabytes("VmRSS:")), None, goal);
     report.row("  of it not from files", Unit::Megabytes, Some(megabytes("RssAnon:")), None, None);
     report.row("  CPU time in a second of idling", Unit::Milliseconds, Some(share), None, None);
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    assert!(child.wait().unwrap().success(), "the host stops in order");
+    program.stop();
 }
 
 /// Waits until every pillow has its table, with so many rows in it.
