@@ -217,7 +217,7 @@ impl Host {
         };
         let manifest = format!(
             "name = {table:?}\n[feed]\nfrom = \"kafka\"\ntopics = [{topic:?}]\n[documents]\ndefault = \"inline\"\n\
-             [[processors]]\nname = \"work\"\nmodule = {module:?}\n{sink}\n\
+             [[processors]]\nname = \"work\"\ngrants = [\"log\"]\nmodule = {module:?}\n{sink}\n\
              [processors.config]\nwork = {work:?}\ntarget = {target:?}\n"
         );
         fs::write(self.folder.path().join(format!("pipelines/{table}.toml")), manifest).unwrap();

@@ -82,7 +82,7 @@ async fn run(report: &mut Report) {
     program.stop();
 
     let rows: Vec<(String, i64, i64)> =
-        sqlx::query_as("select xmin::text, weight::bigint, number from measured order by number")
+        sqlx::query_as("select transaction, weight::bigint, number from measured order by number")
             .fetch_all(&pool)
             .await
             .unwrap();
@@ -105,7 +105,8 @@ async fn run(report: &mut Report) {
 
 /// Has each transaction that adds rows tell how many, as soon as the host has made the table.
 async fn listen_to_rows(pool: &PgPool) {
-    let trigger = "create function tell() returns trigger language plpgsql as $$ begin
+    let trigger = "alter table measured add column transaction text default pg_current_xact_id()::text;
+                   create function tell() returns trigger language plpgsql as $$ begin
                        perform pg_notify('measured', pg_current_xact_id() || ' ' || (select count(*) from added));
                        return null;
                    end $$;
