@@ -65,7 +65,7 @@ async fn run(report: &mut Report) {
             }
             _ = ticks.tick() => {
                 assert!(started.elapsed() < LIMIT * 4, "{rows} of {sent} rows came");
-                let due = (started.elapsed().as_secs_f64() * PER_SECOND as f64) as usize;
+                let due = usize::try_from(started.elapsed().as_micros()).unwrap() * PER_SECOND / 1_000_000;
                 while sent < due.min(all) {
                     if sent == warm {
                         cpu = cpu_of(program.id());
