@@ -99,6 +99,7 @@ impl Runner {
     fn drop_lane(&mut self, partition: &Partition) {
         self.lanes.clear(partition);
         self.positions.remove(partition);
+        self.shown_depths.remove(partition);
         self.pillow.status.disown(partition);
         self.end_backfill(partition);
     }

@@ -110,6 +110,8 @@ pub struct Runner {
     own_permit: Arc<Semaphore>,
     pub(super) positions: HashMap<Partition, Position>,
     pub(super) lanes: Lanes<Processed>,
+    /// How many batches each lane is said to have in flight.
+    pub(super) shown_depths: HashMap<Partition, usize>,
     pub(super) carried: JoinSet<Carried>,
     pub(super) settling: JoinSet<(Done, Duration)>,
     in_settle: usize,
@@ -183,6 +185,7 @@ impl Runner {
             own_permit: Arc::new(Semaphore::new(1)),
             positions: HashMap::new(),
             lanes: Lanes::new(),
+            shown_depths: HashMap::new(),
             carried: JoinSet::new(),
             settling: JoinSet::new(),
             in_settle: 0,
@@ -504,8 +507,11 @@ impl Runner {
             }
         }
         for (partition, depth) in self.lanes.depths() {
-            if self.owned.is_of_feed(partition) {
+            // Most of many partitions have as many as before.
+            let is_shown = self.shown_depths.get(partition) == Some(&depth);
+            if !is_shown && self.owned.is_of_feed(partition) {
                 self.pillow.status.set_in_flight(partition, depth);
+                self.shown_depths.insert(partition.clone(), depth);
             }
         }
         self.pillow.status.count_settled(&batches, &failures, took, now);
