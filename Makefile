@@ -54,7 +54,7 @@ chaos: ## 300 rounds of kill -9, without servers and between them, and servers t
 bench: setup ## measure (release build, about ten minutes the first time); FIGURES="memory swap" measures some
 	@.ci/install-debian test
 	@for service in kafka postgres opensearch; do tests/services/$$service fetch; done
-	cargo bench -p pillowtop --bench bench -- $(FIGURES)
+	PILLOWTOP_KAFKA_JVM="$${PILLOWTOP_KAFKA_JVM:--Xmx512m -XX:+UseSerialGC}" cargo bench -p pillowtop --bench bench -- $(FIGURES)
 
 lint: ## format, clippy and documentation, warnings are errors
 	cargo fmt --all --check

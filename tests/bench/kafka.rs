@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
 
 use pillowtop::documents::inline::InlineDocuments;
 use pillowtop::feed::kafka::KafkaSource;
@@ -19,15 +18,14 @@ use pillowtop::processor::native::NativeProcessor;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::json;
 use tokio::sync::watch;
 
 use super::broker::{Broker, LIMIT};
-use super::case;
 use super::measure::{Measured, Variant, Whose, interleaved, timed};
 use super::report::{Goal, Report, Unit};
+use super::{built, case, input};
 
 const TOPIC: &str = "bench-form-sql";
 const PARTITIONS: i32 = 4;
@@ -38,57 +36,37 @@ pub(crate) fn measure(report: &mut Report) {
     let broker = Broker::shared();
     let runtime = case::runtime();
     runtime.block_on(broker.create_topic(TOPIC, PARTITIONS));
-    let bytes = publish(broker);
+    let bytes = input::send(broker, TOPIC, PARTITIONS, (0..CHANGES).map(input::stub));
 
     let feed = || timed(Whose::Process, || runtime.block_on(read_with_feed(broker)));
-    let pillow = || timed(Whose::Process, || runtime.block_on(read_with_pillow(broker)));
+    let skips = NativeProcessor::each(Description::default(), |_| Ok(Outcome::Skip(String::new())));
+    let skips: Arc<dyn Processor> = Arc::new(skips);
+    let pillow = || timed(Whose::Process, || runtime.block_on(read_with_pillow(broker, Arc::clone(&skips))));
+    let no_op = built::processor(&built::module("bench_guest"), &json!({ "work": "nothing" }));
+    let wasm = || timed(Whose::Process, || runtime.block_on(read_with_pillow(broker, no_op.clone())));
     let alone = || timed(Whose::Process, || read_with_librdkafka(broker, bytes));
-    let variants =
-        vec![Variant::new("feed", feed), Variant::new("pillow that skips", pillow), Variant::new("librdkafka", alone)];
+    let variants = vec![
+        Variant::new("feed", feed),
+        Variant::new("pillow that skips", pillow),
+        Variant::new("pillow, no-op in WASM", wasm),
+        Variant::new("librdkafka", alone),
+    ];
     let (measured, control) = interleaved(variants);
     report.costs("Kafka → drop, 1 KB stubs", &measured, &control);
+    let mut cost = |what: &str, measured: &Measured, most: f64| {
+        let (cpu, wall) = (Some(measured.cpu_ns()), Some(measured.wall_ns()));
+        report.row(&format!("Kafka → drop, 1 KB, {what}"), Unit::Nanoseconds, cpu, wall, Some(Goal::AtMost(most)));
+    };
+    cost("read raw and dropped: librdkafka alone", &measured[3], 1_500.0);
+    cost("decoded, not processed: feed", &measured[0], 1_500.0);
+    cost("decoded, collapsed, through a no-op in WASM", &measured[2], 3_000.0);
     let mut rate = |what: &str, measured: &Measured| {
         let (cpu, wall) = (Some(1e9 / measured.cpu_ns()), Some(1e9 / measured.wall_ns()));
         report.row(&format!("Kafka → drop, {what}, per core"), Unit::PerCoreSecond, cpu, wall, Some(GOAL));
     };
     rate("feed", &measured[0]);
     rate("pillow that skips", &measured[1]);
-}
-
-/// Publishes stubs with every field, spread over the partitions; how many bytes they have.
-fn publish(broker: &Broker) -> usize {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", &broker.address)
-        .set("linger.ms", "20")
-        .set("queue.buffering.max.kbytes", "262144")
-        .create()
-        .unwrap();
-    let mut bytes = 0;
-    for at in 0..CHANGES {
-        let stub = stub(at);
-        bytes += stub.len();
-        let partition = i32::try_from(at).unwrap() % PARTITIONS;
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(TOPIC).partition(partition).payload(&stub);
-        while let Err((error, refused)) = producer.send(record) {
-            assert!(matches!(error, KafkaError::MessageProduction(_)), "{error}");
-            producer.poll(Duration::from_millis(10));
-            record = refused;
-        }
-    }
-    producer.flush(LIMIT).unwrap();
-    bytes
-}
-
-fn stub(at: usize) -> Vec<u8> {
-    let stub = json!({
-        "document_id": format!("{at:032x}"), "document_rev": null, "data_source_type": "sql",
-        "data_source_name": "form-sql", "document_type": "XFormInstance",
-        "document_subtype": "http://openrosa.example/visit", "domain": format!("clinic-{}", at % 50),
-        "is_deletion": false, "publish_timestamp": "2026-02-03T10:00:00.123456Z", "attempts": 0,
-        "original_publication_datetime": "2026-02-03T10:00:00.123456Z", "associated_document_id": null,
-        "filler": "x".repeat(580),
-    });
-    serde_json::to_vec(&stub).unwrap()
+    rate("pillow, no-op in WASM", &measured[2]);
 }
 
 fn source(broker: &Broker) -> KafkaSource {
@@ -114,11 +92,9 @@ async fn read_with_feed(broker: &Broker) -> usize {
     read
 }
 
-async fn read_with_pillow(broker: &Broker) -> usize {
-    let skips = NativeProcessor::each(Description::default(), |_| Ok(Outcome::Skip(String::new())));
-    let skips: Arc<dyn Processor> = Arc::new(skips);
+async fn read_with_pillow(broker: &Broker, processor: Arc<dyn Processor>) -> usize {
     let workers = Workers::start(2).unwrap();
-    let generation = case::generation(1, skips, None, workers.count());
+    let generation = case::generation(1, processor, None, workers.count());
     let pillow = case::pillow(Arc::new(source(broker)), TOPIC, Arc::new(InlineDocuments), workers);
     let (_keep, generations) = watch::channel(generation);
     let counts = case::run(pillow, generations).await;

@@ -20,15 +20,23 @@ mod built;
 mod case;
 #[path = "../support/embedded.rs"]
 mod embedded;
+mod engine;
+mod engines;
 mod idle;
+mod input;
 mod kafka;
+mod lag;
 mod measure;
 mod memory;
+mod outcome;
+mod pillows;
 mod processors;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod program;
+mod rename;
 mod report;
+mod scale;
 mod servers;
 #[path = "../support/service.rs"]
 mod service;
@@ -43,12 +51,17 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// A figure: its name, and what measures it.
 type Figure = (&'static str, fn(&mut Report));
 
-const FIGURES: [Figure; 8] = [
+const FIGURES: [Figure; 13] = [
     ("processors", processors::measure),
     ("memory", memory::measure),
     ("swap", swap::measure),
     ("kafka", kafka::measure),
+    ("rename", rename::measure),
     ("servers", servers::measure),
+    ("engines", engines::measure),
+    ("scale", scale::measure),
+    ("lag", lag::measure),
+    ("pillows", pillows::measure),
     ("embedded", program::embedded),
     ("first-change", program::first_change),
     ("idle", idle::measure),

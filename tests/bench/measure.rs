@@ -116,6 +116,19 @@ pub(crate) fn quantile(values: impl Iterator<Item = f64>, share: f64) -> f64 {
     sorted[at.min(most)]
 }
 
+/// Forgets what this process once needed at most, so that [`peak`] says it of what follows.
+pub(crate) fn reset_peak() {
+    // proc(5): 5 sets the peak to what is resident now.
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+}
+
+/// Megabytes that a process had resident at most; none when it is gone.
+pub(crate) fn peak(process: u32) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? * 1024.0 / 1e6)
+}
+
 fn per_unit(time: Duration, units: usize) -> f64 {
     time.as_secs_f64() * 1e9 / units as f64
 }

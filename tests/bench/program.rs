@@ -155,11 +155,15 @@ fn without_time(document: &mut Value) {
 fn wait(child: &Child) -> Duration {
     let pid = Pid::from_child(child);
     waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
-    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
-    // proc(5): the name, in parentheses, may hold spaces; utime and stime are the fields 14 and 15.
+    cpu_of(child.id())
+}
+
+/// CPU time so far of a process that runs, or that nobody has reaped, and of its children that it waited for.
+pub(crate) fn cpu_of(process: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // proc(5): the name, in parentheses, may hold spaces; utime, stime, cutime and cstime are the fields 14 to 17.
     let (_, rest) = stat.rsplit_once(") ").unwrap();
-    let fields: Vec<&str> = rest.split(' ').collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    let ticks: u64 = rest.split(' ').skip(11).take(4).map(|field| field.parse::<u64>().unwrap()).sum();
     Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
 }
 

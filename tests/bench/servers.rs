@@ -21,23 +21,20 @@ use pillowtop::sink::Sink;
 use pillowtop::sink::elasticsearch::{ElasticsearchSink, Settings};
 use pillowtop::sink::sql::SqlSink;
 use pillowtop::sql::Database;
-use rdkafka::ClientConfig;
-use rdkafka::error::KafkaError;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use super::broker::{Broker, LIMIT};
+use super::broker::Broker;
 use super::measure::{Cost, Measured, Variant, Whose, interleaved, timed};
 use super::report::{Goal, Report, Unit};
 use super::service::Service;
-use super::{case, postgres};
+use super::{case, input, outcome, postgres};
 
 const TOPIC: &str = "bench-inline";
 const PARTITIONS: i32 = 4;
-const CHANGES: usize = 40_000;
+const CHANGES: usize = 100_000;
 const TABLE: &str = "bench_rows";
 
 /// What the table has of a document.
@@ -60,7 +57,7 @@ pub(crate) fn measure(report: &mut Report) {
     let search = Service::shared("opensearch");
     let runtime = case::runtime();
     runtime.block_on(broker.create_topic(TOPIC, PARTITIONS));
-    publish(broker);
+    input::publish(broker, TOPIC, PARTITIONS, CHANGES);
 
     let mut runs = 0;
     let variants = vec![
@@ -80,46 +77,12 @@ pub(crate) fn measure(report: &mut Report) {
     goal("Kafka → OpenSearch, of this process", &measured[1], 8_000.0);
 }
 
-fn publish(broker: &Broker) {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", &broker.address)
-        .set("queue.buffering.max.kbytes", "262144")
-        .create()
-        .unwrap();
-    for at in 0..CHANGES {
-        let message = message(at);
-        let partition = i32::try_from(at).unwrap() % PARTITIONS;
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(TOPIC).partition(partition).payload(&message);
-        while let Err((error, refused)) = producer.send(record) {
-            assert!(matches!(error, KafkaError::MessageProduction(_)), "{error}");
-            producer.poll(std::time::Duration::from_millis(10));
-            record = refused;
-        }
-    }
-    producer.flush(LIMIT).unwrap();
-}
-
-fn message(at: usize) -> Vec<u8> {
-    let domain = format!("clinic-{}", at % 50);
-    let document = json!({
-        "name": format!("visit {at}"), "domain": domain, "owner": format!("{:032x}", at % 977), "kind": "visit",
-        "village": format!("village {}", at % 311), "number": at, "weight": 0.5 + (at % 90) as f64,
-        "closed": at.is_multiple_of(3), "opened_on": "2026-02-03T10:00:00.123456Z", "notes": "x".repeat(560),
-    });
-    let message = json!({
-        "document_id": format!("{at:032x}"), "data_source_type": "sql", "data_source_name": TOPIC,
-        "document_type": "Visit", "domain": domain, "is_deletion": false,
-        "publish_timestamp": "2026-02-03T10:00:00.123456Z", "document": document,
-    });
-    serde_json::to_vec(&message).unwrap()
-}
-
 fn to_postgres(runtime: &Runtime, broker: &Broker, server: &Service) -> Cost {
-    let (database, store) = runtime.block_on(async {
+    let (url, database, store) = runtime.block_on(async {
         let url = postgres::create_in(&server.address).await;
         let database = Database::open(&url).await.unwrap();
         let store = PostgresStore::open(database.postgres().unwrap().clone(), Clock::System).await.unwrap();
-        (database, store)
+        (url, database, store)
     });
     let sink: Arc<dyn Sink> = Arc::new(SqlSink::new(database.clone(), true));
     runtime.block_on(sink.prepare(&[table()], &[])).unwrap();
@@ -131,12 +94,7 @@ fn to_postgres(runtime: &Runtime, broker: &Broker, server: &Service) -> Cost {
     pillow.checkpoints = Arc::new(store);
     let generation = generation(rows, Some(sink), None, pillow.workers.count());
     let cost = run(runtime, pillow, generation);
-    let counted: (i64, i64) = runtime.block_on(async {
-        let query = sqlx::query_as("select count(*), sum(number)::bigint from bench_rows");
-        query.fetch_one(&database.postgres().unwrap().pool).await.unwrap()
-    });
-    let all = i64::try_from(CHANGES).unwrap();
-    assert_eq!(counted, (all, all * (all - 1) / 2), "every document has its row");
+    runtime.block_on(outcome::rows(&url, TABLE, CHANGES));
     cost
 }
 
@@ -160,16 +118,8 @@ fn to_search(runtime: &Runtime, broker: &Broker, server: &Service, name: &str) -
     let pillow = pillow(broker);
     let generation = generation(indexer, None, Some(sink), pillow.workers.count());
     let cost = run(runtime, pillow, generation);
-    assert_eq!(runtime.block_on(count(&server.address, name)), CHANGES, "every document is in the index");
+    runtime.block_on(outcome::index(&server.address, name, CHANGES));
     cost
-}
-
-async fn count(server: &str, index: &str) -> usize {
-    let client = reqwest::Client::new();
-    client.post(format!("{server}/{index}/_refresh")).send().await.unwrap();
-    let answer = client.get(format!("{server}/{index}/_count")).send().await.unwrap().bytes().await.unwrap();
-    let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
-    usize::try_from(answer["count"].as_u64().unwrap()).unwrap()
 }
 
 fn pillow(broker: &Broker) -> pillowtop::pipeline::Pillow {

@@ -5,15 +5,16 @@
 //! does. Nothing here takes time, so tests may pause the clock.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::future::{pending, ready};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::model::{Change, Entry, Partition, Position, Progress, Undecodable, chain};
 
-use super::{End, Error, Event, Feed, From, Limits, Read, Source, Start};
+use super::{End, Ends, Error, Event, Feed, From, Limits, Read, Source, Start};
 
 /// A log in memory. Clones share it.
 #[derive(Debug, Clone)]
@@ -43,6 +44,8 @@ struct Log {
     errors: VecDeque<Error>,
     /// Whether it hands out nothing and answers nothing.
     silent: bool,
+    /// The questions for the ends that get no answer; none where they get one.
+    unanswered: Option<Vec<oneshot::Sender<()>>>,
 }
 
 /// A partition's entries in order, each with its position and size.
@@ -81,7 +84,8 @@ impl MemoryLog {
     pub fn new(topics: &[&str], partitions: u32) -> Self {
         let numbered = |topic| (0..partitions).map(move |number| Partition::new(topic, number));
         let partitions = topics.iter().flat_map(numbered).map(|partition| (partition, Entries::default())).collect();
-        let log = Mutex::new(Log { made: 1, partitions, errors: VecDeque::new(), silent: false });
+        let log = Log { made: 1, partitions, errors: VecDeque::new(), silent: false, unanswered: None };
+        let log = Mutex::new(log);
         Self { shared: Arc::new(Shared { log, grown: watch::channel(0).0 }), member: None }
     }
 
@@ -191,6 +195,16 @@ impl MemoryLog {
     pub fn silence(&self, silent: bool) {
         self.lock().silent = silent;
         self.wake();
+    }
+
+    /// Has no feed answer any more where the partitions end.
+    pub fn withhold_ends(&self) {
+        self.lock().unanswered.get_or_insert_default();
+    }
+
+    /// How many such questions are being waited for.
+    pub fn open_questions(&self) -> usize {
+        self.lock().unanswered.iter().flatten().filter(|question| !question.is_closed()).count()
     }
 
     fn lock(&self) -> MutexGuard<'_, Log> {
@@ -317,18 +331,25 @@ impl Feed for MemoryFeed {
         }
     }
 
-    async fn ends(&mut self, at: &[(Partition, Position)]) -> Result<Vec<End>, Error> {
-        let silent = self.shared.lock().silent;
-        if silent {
-            return std::future::pending().await;
-        }
+    fn ends(&mut self, at: &[(Partition, Position)]) -> Ends {
         let mut log = self.shared.lock();
+        if log.silent {
+            return Box::pin(pending());
+        }
+        if let Some(unanswered) = &mut log.unanswered {
+            let (question, answer) = oneshot::channel();
+            unanswered.push(question);
+            return Box::pin(async move {
+                drop(answer.await);
+                pending().await
+            });
+        }
         let end = |(partition, position): &(Partition, Position)| {
             let entries = log.entries(partition);
             let lag = entries.kept.len() - entries.index_of(position.as_number());
             End { partition: partition.clone(), position: Position::number(entries.end), lag: Some(lag as u64) }
         };
-        Ok(at.iter().map(end).collect())
+        Box::pin(ready(Ok(at.iter().map(end).collect())))
     }
 }
 

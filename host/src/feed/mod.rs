@@ -19,6 +19,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 pub use self::share::{Share, Shared};
@@ -82,6 +83,9 @@ pub struct End {
     /// How many entries lie between the given place and the end, where the feed can say it.
     pub lag: Option<u64>,
 }
+
+/// The answer to [`Feed::ends`], which is waited for beside the feed.
+pub type Ends = BoxFuture<'static, Result<Vec<End>, Error>>;
 
 /// A partition where reading begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,8 +161,9 @@ pub trait Feed: Send {
     /// a feed that cannot do it still hands out.
     fn release(&mut self, _partitions: &[Partition]) {}
 
-    /// The ends of the partitions now, with the lag from each given position.
-    async fn ends(&mut self, at: &[(Partition, Position)]) -> Result<Vec<End>, Error>;
+    /// Asks for the ends of the partitions now, with the lag from each given position. The feed is read while the
+    /// answer is waited for, so that the question never delays a change; dropping the answer is fine.
+    fn ends(&mut self, at: &[(Partition, Position)]) -> Ends;
 
     /// Why nothing can come now, where the feed knows: it waits for its server by itself.
     fn trouble(&self) -> Option<String> {

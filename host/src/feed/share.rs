@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{End, Error, Event, Feed, From, Limits, Source, Start};
+use super::{Ends, Error, Event, Feed, From, Limits, Source, Start};
 use crate::model::{Partition, Position};
 
 /// Which of the partitions a process reads, when `n` processes share them and each knows its number. All of them must
@@ -105,8 +105,8 @@ impl Feed for SharedFeed {
         self.inner.release(partitions);
     }
 
-    async fn ends(&mut self, at: &[(Partition, Position)]) -> Result<Vec<End>, Error> {
-        self.inner.ends(at).await
+    fn ends(&mut self, at: &[(Partition, Position)]) -> Ends {
+        self.inner.ends(at)
     }
 }
 

@@ -137,15 +137,15 @@ impl Original {
 
     /// Counts changes that were read, before they are collapsed.
     pub fn read(&self, pillow: &PillowName, changes: &[Arc<Change>]) {
-        let by_type = |change: &Arc<Change>| match (self.case_types, change.document_type.as_deref()) {
-            (CaseTypes::Apart, Some(CASE)) => change.document_subtype.clone(),
-            _ => None,
-        };
-        for ((source, case_type), count) in tally(changes, |change| (Arc::clone(&change.key.source), by_type(change))) {
+        let apart = matches!(self.case_types, CaseTypes::Apart);
+        let of = |change: &'_ Change| apart && change.document_type.as_deref() == Some(CASE);
+        let counted =
+            tally(changes, |change| (&*change.key.source, change.document_subtype.as_deref().filter(|_| of(change))));
+        for ((source, case_type), count) in counted {
             let label = OfCaseType {
                 pillow_name: pillow.to_string(),
-                datasource: self.bounded(&source),
-                case_type: case_type.map_or_else(|| NO_TYPE.to_owned(), |text| self.bounded(&text)),
+                datasource: self.bounded(source),
+                case_type: case_type.map_or_else(|| NO_TYPE.to_owned(), |text| self.bounded(text)),
             };
             self.changes.get_or_create(&label).inc_by(count);
         }
@@ -153,8 +153,8 @@ impl Original {
 
     /// Counts changes that settled without a failure.
     pub fn succeeded<'a>(&self, pillow: &PillowName, changes: impl IntoIterator<Item = &'a Arc<Change>>) {
-        for (source, count) in tally(changes, |change| Arc::clone(&change.key.source)) {
-            let label = OfSource { pillow_name: pillow.to_string(), datasource: self.bounded(&source) };
+        for (source, count) in tally(changes, |change| &*change.key.source) {
+            let label = OfSource { pillow_name: pillow.to_string(), datasource: self.bounded(source) };
             self.success.get_or_create(&label).inc_by(count);
         }
     }
@@ -244,7 +244,7 @@ impl Original {
 /// How many there are of each. A batch has few different ones, so a list is searched faster than a map.
 fn tally<'a, K: PartialEq>(
     changes: impl IntoIterator<Item = &'a Arc<Change>>,
-    key: impl Fn(&Arc<Change>) -> K,
+    key: impl Fn(&'a Change) -> K,
 ) -> Vec<(K, u64)> {
     let mut tally: Vec<(K, u64)> = Vec::new();
     for change in changes {

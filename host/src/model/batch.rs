@@ -95,10 +95,13 @@ pub fn collapse(changes: Vec<Arc<Change>>, mode: Collapse) -> Vec<Arc<Change>> {
     if mode == Collapse::None {
         return changes;
     }
-    let mut seen: HashSet<DocumentKey> = HashSet::with_capacity(changes.len());
-    let mut kept: Vec<Arc<Change>> =
-        changes.into_iter().rev().filter(|change| seen.insert(change.key.clone())).collect();
-    kept.reverse();
+    let mut seen: HashSet<&DocumentKey> = HashSet::with_capacity(changes.len());
+    let is_last: Vec<bool> = changes.iter().rev().map(|change| seen.insert(&change.key)).collect();
+    let mut kept = changes;
+    if is_last.contains(&false) {
+        let mut is_last = is_last.into_iter().rev();
+        kept.retain(|_| is_last.next().unwrap_or(true));
+    }
     kept
 }
 

@@ -82,35 +82,46 @@ pub enum DecodeError {
     Source,
 }
 
+/// Texts that stand in many changes, such as their domain: each is kept once. Best for the changes of one read, which go
+/// the same way: what threads share, they wait for each other to count.
+#[derive(Debug)]
+pub struct Texts {
+    known: [Option<Arc<str>>; Self::KNOWN],
+}
+
 /// The message as it stands on a topic; fields that this version does not know are ignored, so that a newer producer
 /// never breaks an older consumer.
 #[derive(Deserialize)]
 struct Message<'a> {
-    #[serde(default)]
-    document_id: Option<serde_json::Value>,
     #[serde(borrow, default)]
-    document_rev: Option<Cow<'a, str>>,
+    document_id: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    data_source_type: Option<Cow<'a, str>>,
+    document_rev: Option<Text<'a>>,
     #[serde(borrow, default)]
-    data_source_name: Option<Cow<'a, str>>,
-    #[serde(default)]
-    document_type: Option<serde_json::Value>,
+    data_source_type: Option<Text<'a>>,
     #[serde(borrow, default)]
-    document_subtype: Option<Cow<'a, str>>,
+    data_source_name: Option<Text<'a>>,
     #[serde(borrow, default)]
-    domain: Option<Cow<'a, str>>,
+    document_type: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    document_subtype: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    domain: Option<Text<'a>>,
     #[serde(default)]
     is_deletion: Option<bool>,
     #[serde(borrow, default)]
-    publish_timestamp: Option<Cow<'a, str>>,
+    publish_timestamp: Option<Text<'a>>,
     #[serde(default)]
     attempts: Option<u32>,
     #[serde(borrow, default)]
-    associated_document_id: Option<Cow<'a, str>>,
+    associated_document_id: Option<Text<'a>>,
     #[serde(borrow, default)]
     document: Option<&'a RawValue>,
 }
+
+/// A text that is borrowed where it has no escapes; serde borrows no `Cow` within an `Option`.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl Change {
     /// A change that says no more than which document it is about.
@@ -135,7 +146,15 @@ impl Change {
     /// # Errors
     /// When the bytes are no such message.
     pub fn decode(message: &[u8], position: Position) -> Result<Self, DecodeError> {
-        Self::decode_beside(message, position, Beside::default())
+        Self::decode_sharing(message, position, &mut Texts::default())
+    }
+
+    /// The same with the texts of changes that were read before.
+    ///
+    /// # Errors
+    /// When the bytes are no such message.
+    pub fn decode_sharing(message: &[u8], position: Position, texts: &mut Texts) -> Result<Self, DecodeError> {
+        Self::of_message(message, position, Beside::default(), texts)
     }
 
     /// Reads a change from its JSON message and from what stands beside it.
@@ -143,32 +162,37 @@ impl Change {
     /// # Errors
     /// When the bytes are no such message, and what is missing does not stand beside it either.
     pub fn decode_beside(message: &[u8], position: Position, beside: Beside<'_>) -> Result<Self, DecodeError> {
+        Self::of_message(message, position, beside, &mut Texts::default())
+    }
+
+    fn of_message(
+        message: &[u8],
+        position: Position,
+        beside: Beside<'_>,
+        texts: &mut Texts,
+    ) -> Result<Self, DecodeError> {
         let message: Message<'_> = serde_json::from_slice(message).map_err(DecodeError::Json)?;
         let id = match (message.document_id, beside.document_id) {
-            (Some(serde_json::Value::String(id)), _) => Cow::Owned(id),
-            (Some(serde_json::Value::Number(id)), _) if !id.is_f64() => Cow::Owned(id.to_string()),
-            (Some(other), _) => return Err(DecodeError::Id(other.to_string())),
+            (Some(id), _) => id_of(id)?,
             (None, Some(id)) => Cow::Borrowed(id),
             (None, None) => return Err(DecodeError::Json(serde::de::Error::missing_field("document_id"))),
         };
         // Old producers put the name of the source into the field for its type.
-        let source = message
-            .data_source_name
-            .or(message.data_source_type)
-            .or(beside.source.map(Cow::Borrowed))
-            .ok_or(DecodeError::Source)?;
+        let named = message.data_source_name.as_ref().or(message.data_source_type.as_ref());
+        let source = named.map(Text::get).or(beside.source).ok_or(DecodeError::Source)?;
+        let published_at = message.publish_timestamp.as_ref().map(Text::get).or(beside.published_at);
         Ok(Self {
-            key: DocumentKey::new(source, id),
+            key: DocumentKey { source: texts.share(source), id: Arc::from(id) },
             position,
-            document_type: message.document_type.as_ref().and_then(text_of),
-            document_subtype: message.document_subtype.as_deref().map(Arc::from),
-            domain: message.domain.as_deref().map(Arc::from),
-            revision: message.document_rev.as_deref().map(Box::from),
-            associated_id: message.associated_document_id.as_deref().map(Box::from),
+            document_type: message.document_type.and_then(text_of).map(|text| texts.share(&text)),
+            document_subtype: message.document_subtype.map(|text| texts.share(text.get())),
+            domain: message.domain.map(|text| texts.share(text.get())),
+            revision: message.document_rev.map(|text| Box::from(text.get())),
+            associated_id: message.associated_document_id.map(|text| Box::from(text.get())),
             deleted: message.is_deletion.unwrap_or(false),
             attempts: message.attempts.unwrap_or(0),
             // Lag is worth less than the change: a time that cannot be read is no reason to park it.
-            published_at: message.publish_timestamp.as_deref().or(beside.published_at).and_then(parse_time),
+            published_at: published_at.and_then(parse_time),
             inline: message.document.map(|document| Bytes::copy_from_slice(document.get().as_bytes())),
         })
     }
@@ -179,13 +203,70 @@ impl Change {
     }
 }
 
-/// The document type is "any JSON" in the original; in practice a string or null.
-fn text_of(value: &serde_json::Value) -> Option<Arc<str>> {
-    match value {
-        serde_json::Value::Null => None,
-        serde_json::Value::String(text) => Some(Arc::from(text.as_str())),
-        other => Some(Arc::from(other.to_string())),
+impl Text<'_> {
+    fn get(&self) -> &str {
+        &self.0
     }
+}
+
+impl Default for Texts {
+    fn default() -> Self {
+        Self { known: [const { None }; Self::KNOWN] }
+    }
+}
+
+impl Texts {
+    /// How many are known at once.
+    const KNOWN: usize = 64;
+
+    /// The text, as it was made before if it is still known.
+    fn share(&mut self, text: &str) -> Arc<str> {
+        let place = &mut self.known[Self::place(text)];
+        if let Some(known) = place
+            && **known == *text
+        {
+            return Arc::clone(known);
+        }
+        Arc::clone(place.insert(Arc::from(text)))
+    }
+
+    /// Where a text is kept, in the stead of others there: by its length and its end, in which such texts differ.
+    fn place(text: &str) -> usize {
+        let end = text.bytes().rev().take(8).fold(text.len(), |sum, byte| sum.wrapping_mul(31) ^ usize::from(byte));
+        end.wrapping_mul(0x9e37_79b9) >> 16 & (Self::KNOWN - 1)
+    }
+}
+
+/// The id as text: a string, or an integer in decimal.
+fn id_of(raw: &RawValue) -> Result<Cow<'_, str>, DecodeError> {
+    if let Some(text) = plain(raw) {
+        return Ok(Cow::Borrowed(text));
+    }
+    match serde_json::from_str(raw.get()).map_err(DecodeError::Json)? {
+        serde_json::Value::String(id) => Ok(Cow::Owned(id)),
+        serde_json::Value::Number(id) if !id.is_f64() => Ok(Cow::Owned(id.to_string())),
+        other => Err(DecodeError::Id(other.to_string())),
+    }
+}
+
+/// The document type is "any JSON" in the original; in practice a string or null.
+fn text_of(raw: &RawValue) -> Option<Cow<'_, str>> {
+    if let Some(text) = plain(raw) {
+        return Some(Cow::Borrowed(text));
+    }
+    match serde_json::from_str(raw.get()) {
+        Ok(serde_json::Value::Null) => None,
+        Ok(serde_json::Value::String(text)) => Some(Cow::Owned(text)),
+        Ok(other) => Some(Cow::Owned(other.to_string())),
+        // It was read before, as far as JSON goes; what no value holds, such as 1e999, is kept as it is written.
+        Err(_) => Some(Cow::Borrowed(raw.get())),
+    }
+}
+
+/// What stands between the quotes of a text without escapes.
+fn plain(raw: &RawValue) -> Option<&str> {
+    let text = raw.get().strip_prefix('"')?.strip_suffix('"')?;
+    (!text.contains('\\')).then_some(text)
 }
 
 /// ISO 8601; a time without a zone is UTC, as the original's producers mean it.
@@ -217,6 +298,36 @@ mod tests {
         assert_eq!(change.associated_id.as_deref(), Some("f1"));
         assert_eq!(change.published_at, Some("2026-02-03T10:00:00.123456Z".parse().unwrap()));
         assert_eq!((change.attempts, change.deleted), (2, false));
+    }
+
+    #[test]
+    fn texts_with_escapes_are_read_as_what_they_mean() {
+        let change = decode(
+            r#"{"document_id":"a\u00e4\"b","data_source_name":"s\\t","document_type":"\u0041","domain":"x\ny"}"#,
+        )
+        .unwrap();
+        assert_eq!(change.key, DocumentKey::new("s\\t", "aä\"b"));
+        assert_eq!((change.document_type.as_deref(), change.domain.as_deref()), (Some("A"), Some("x\ny")));
+    }
+
+    #[test]
+    fn a_type_that_is_no_text_is_kept_as_json_and_null_is_none() {
+        let type_of = |json: &str| {
+            let message = format!(r#"{{"document_id":"a","data_source_name":"s","document_type":{json}}}"#);
+            decode(&message).unwrap().document_type.map(|text| text.to_string())
+        };
+        assert_eq!(type_of(r#"{"a": [1]}"#).as_deref(), Some(r#"{"a":[1]}"#));
+        assert_eq!((type_of("12").as_deref(), type_of("null")), (Some("12"), None));
+    }
+
+    #[test]
+    fn texts_that_repeat_are_kept_once_and_never_mixed_up() {
+        let mut texts = Texts::default();
+        for number in 0..1000 {
+            let (one, other) = (format!("clinic-{number}"), format!("{number}-clinic"));
+            assert_eq!((&*texts.share(&one), &*texts.share(&other)), (one.as_str(), other.as_str()));
+            assert!(Arc::ptr_eq(&texts.share(&one), &texts.share(&one)));
+        }
     }
 
     #[test]

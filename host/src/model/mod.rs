@@ -14,7 +14,7 @@ mod progress;
 mod write;
 
 pub use batch::{Batch, Collapse, Origin, Outcome, Want, collapse};
-pub use change::{Beside, Change, DecodeError, Entry, Undecodable};
+pub use change::{Beside, Change, DecodeError, Entry, Texts, Undecodable};
 pub use clock::{Clock, timestamp_text};
 pub use describe::{Column, ColumnKind, Description, Index, Problem, Table, TableIndex};
 pub use document::{Document, Found, Item, is_stale};

@@ -13,6 +13,7 @@ impl Runner {
             true => self.settle_rest().await.unwrap_or(end),
             false => end,
         };
+        self.measuring.shutdown().await;
         self.owned.shut_down().await;
         self.carried.shutdown().await;
         self.settling.shutdown().await;

@@ -101,6 +101,7 @@ impl Runner {
         self.lanes.clear(partition);
         self.replays.forget(partition);
         self.positions.remove(partition);
+        self.shown_depths.remove(partition);
         self.pillow.status.disown(partition);
         self.end_backfill(partition);
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::{CheckpointStore, Parked, SettleError};
@@ -29,18 +29,11 @@ use super::ownership::{Ownership, Taken, acquire};
 use super::process::Processed;
 use super::replays::Replays;
 use super::settle::{Done, Group, Settler};
-use super::status::{Need, State, Status};
+use super::status::{State, Status};
 use super::workers::Workers;
 
+mod lag;
 mod replay;
-
-/// How often the ends of the partitions are asked for.
-const LAG_EVERY: Duration = Duration::from_secs(2);
-/// How long the answer may take; the loop waits for it.
-const LAG_LIMIT: Duration = Duration::from_millis(500);
-
-/// How soon they are asked for again when no answer came.
-const SILENT_AGAIN: Duration = Duration::from_millis(500);
 
 /// How a pillow cuts and bounds its work.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -100,13 +93,6 @@ pub enum End {
     Failed(String),
 }
 
-/// What came of asking where the partitions end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Heard {
-    Ends,
-    Nothing,
-}
-
 /// A pillow that runs.
 pub struct Runner {
     pub(super) pillow: Arc<Pillow>,
@@ -121,6 +107,8 @@ pub struct Runner {
     own_permit: Arc<Semaphore>,
     pub(super) positions: HashMap<Partition, Position>,
     pub(super) lanes: Lanes<Processed>,
+    /// How many batches each lane is said to have in flight.
+    pub(super) shown_depths: HashMap<Partition, usize>,
     pub(super) carried: JoinSet<Carried>,
     pub(super) settling: JoinSet<(Done, Duration)>,
     in_settle: usize,
@@ -129,6 +117,8 @@ pub struct Runner {
     /// Resolves when the batch that closed last has drawn its version.
     last_drawn: Option<oneshot::Receiver<()>>,
     waiting_retries: Vec<RetryGroup>,
+    /// The question for the ends that is not answered yet, if any.
+    pub(super) measuring: JoinSet<lag::Measured>,
     pub(super) at_end: bool,
     /// How often in a row the feed did not say where its partitions end, while nothing came of it.
     silent: u32,
@@ -152,6 +142,7 @@ enum Event {
     Swap,
     Pause,
     Lag,
+    Measured(Result<lag::Measured, JoinError>),
     /// A partition that leaves has had its time.
     Overdue,
     /// Partitions were acquired.
@@ -190,12 +181,14 @@ impl Runner {
             own_permit: Arc::new(Semaphore::new(1)),
             positions: HashMap::new(),
             lanes: Lanes::new(),
+            shown_depths: HashMap::new(),
             carried: JoinSet::new(),
             settling: JoinSet::new(),
             in_settle: 0,
             settling_of: BTreeSet::new(),
             last_drawn: None,
             waiting_retries: Vec::new(),
+            measuring: JoinSet::new(),
             at_end: false,
             silent: 0,
             turned: None,
@@ -243,7 +236,7 @@ impl Runner {
 
     /// Handles one event after the other until the run is over.
     async fn turn(&mut self, feed: &mut dyn Feed, stop: &CancellationToken) -> End {
-        let mut lag = interval(LAG_EVERY);
+        let mut lag = interval(lag::EVERY);
         lag.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             match self.next(feed, &mut lag, stop).await {
@@ -254,10 +247,13 @@ impl Runner {
                 ),
                 Event::Pause => self.show_pause(),
                 Event::Lag => {
-                    if self.measure(feed).await == Heard::Nothing {
-                        lag.reset_after(SILENT_AGAIN);
-                    }
+                    self.measure(feed);
                     self.owned.take_back(&self.pillow);
+                }
+                Event::Measured(Ok(measured)) => {
+                    if !self.show_lag(feed, measured) {
+                        lag.reset_after(lag::SILENT_AGAIN);
+                    }
                 }
                 Event::Overdue => {}
                 Event::Taken(taken) => {
@@ -285,7 +281,10 @@ impl Runner {
                     }
                     self.settle_ready();
                 }
-                Event::Carried(Err(error)) | Event::Settled(Err(error)) | Event::Backfill(Some(Err(error))) => {
+                Event::Carried(Err(error))
+                | Event::Settled(Err(error))
+                | Event::Measured(Err(error))
+                | Event::Backfill(Some(Err(error))) => {
                     return End::Failed(error.to_string());
                 }
                 Event::Feed(Ok(FeedEvent::AtEnd)) => self.at_end = true,
@@ -322,6 +321,7 @@ impl Runner {
             Ok(()) = self.paused.changed() => Event::Pause,
             Some(parked) = self.retries.recv(), if has_room && self.waiting_retries.is_empty() => Event::Retry(parked),
             _ = lag.tick() => Event::Lag,
+            Some(measured) = self.measuring.join_next() => Event::Measured(measured),
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Event::Overdue,
             Some(taken) = self.owned.next_taken() => Event::Taken(taken),
             step = self.backfill.next() => Event::Backfill(step),
@@ -340,41 +340,6 @@ impl Runner {
     fn show_pause(&mut self) {
         let paused = *self.paused.borrow_and_update();
         self.pillow.status.set(if paused { State::Paused } else { State::Running });
-    }
-
-    /// Asks how far the ends are. Lag is information: an answer that does not come is asked for again. A feed that waits
-    /// for its server by itself is found out here.
-    async fn measure(&mut self, feed: &mut dyn Feed) -> Heard {
-        let at: Vec<(Partition, Position)> =
-            self.positions.iter().map(|(partition, position)| (partition.clone(), position.clone())).collect();
-        match timeout(LAG_LIMIT, feed.ends(&at)).await {
-            Ok(Ok(ends)) => {
-                ends.iter().for_each(|end| {
-                    self.pillow.status.set_end(self.positions.get(&end.partition), end);
-                });
-                self.hear();
-                Heard::Ends
-            }
-            Ok(Err(error)) => self.miss(feed, chain(&error)),
-            Err(_) => self.miss(feed, format!("it does not say within {LAG_LIMIT:?} where its partitions end")),
-        }
-    }
-
-    /// The feed's server is there.
-    fn hear(&mut self) {
-        self.silent = 0;
-        self.pillow.status.has(Need::Feed);
-    }
-
-    /// The feed did not answer. Once may be a server that is busy; again, or if the feed knows why, it is an outage.
-    fn miss(&mut self, feed: &dyn Feed, reason: String) -> Heard {
-        tracing::debug!(pillow = %self.pillow.name, reason, "lag is not known");
-        self.silent += 1;
-        let known = feed.trouble();
-        if self.silent > 1 || known.is_some() {
-            self.pillow.status.misses(Need::Feed, &known.unwrap_or(reason));
-        }
-        Heard::Nothing
     }
 
     /// Makes a batch of what was read and sends it on its way.
@@ -513,8 +478,11 @@ impl Runner {
             }
         }
         for (partition, depth) in self.lanes.depths() {
-            if self.owned.is_of_feed(partition) {
+            // Most of many partitions have as many as before.
+            let is_shown = self.shown_depths.get(partition) == Some(&depth);
+            if !is_shown && self.owned.is_of_feed(partition) {
                 self.pillow.status.set_in_flight(partition, depth);
+                self.shown_depths.insert(partition.clone(), depth);
             }
         }
         self.pillow.status.count_settled(&batches, &failures, took, now);

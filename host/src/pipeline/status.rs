@@ -1,6 +1,6 @@
 //! What a pillow says of itself: state, lanes, counts. Read by heartbeats and by whoever waits for "caught up".
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::feed::End;
-use crate::metrics::{FEED_TYPES, Metrics, PillowMetrics};
-use crate::model::{Batch, Change, DocumentKey, Failure, Origin, Partition, PillowName, Position};
+use crate::metrics::{FEED_TYPES, Metrics, PillowMetrics, ProcessorMetrics};
+use crate::model::{Batch, Change, DocumentKey, Failure, Origin, Partition, PillowName, Position, ProcessorName};
 use crate::traces::{BatchTrace, Traces};
 
 use super::halt::Cause;
@@ -156,6 +156,8 @@ pub struct Status {
     pillow: PillowName,
     metrics: Arc<Metrics>,
     own: PillowMetrics,
+    /// The handles of its processors, made when they are first needed.
+    processors: Mutex<HashMap<ProcessorName, ProcessorMetrics>>,
     traces: Traces,
     feed_type: &'static str,
 }
@@ -179,6 +181,7 @@ impl Status {
             pillow,
             metrics,
             own,
+            processors: Mutex::default(),
             traces: Traces::default(),
             feed_type: FEED_TYPES[0],
         }
@@ -296,7 +299,7 @@ impl Status {
             self.own.batch_seconds.observe(age.max(0.0));
             self.count_original(&processed.batch, failures, age, now);
             for (stage, tally) in processed.generation.stages.iter().zip(&processed.tallies) {
-                let metrics = self.metrics.processor(&self.pillow, &stage.name);
+                let metrics = self.processor(&stage.name);
                 metrics.written.inc_by(tally.written);
                 metrics.skipped.inc_by(tally.skipped);
                 metrics.failed.inc_by(tally.failed);
@@ -310,12 +313,20 @@ impl Status {
             self.metrics.original().failed(&self.pillow, failure.kind.as_str());
             match &failure.id.processor {
                 Some(processor) => {
-                    self.metrics.processor(&self.pillow, processor).parked(failure.kind).inc();
+                    self.processor(processor).parked(failure.kind).inc();
                 }
                 None => {
                     self.own.undecodable.inc();
                 }
             }
+        }
+    }
+
+    fn processor(&self, name: &ProcessorName) -> ProcessorMetrics {
+        let mut processors = self.processors.lock().unwrap_or_else(PoisonError::into_inner);
+        match processors.get(name) {
+            Some(known) => known.clone(),
+            None => processors.entry(name.clone()).or_insert(self.metrics.processor(&self.pillow, name)).clone(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::feed::{End, Error, Event, Feed, From, Limits, Read, Source, Start};
+use crate::feed::{End, Ends, Error, Event, Feed, From, Limits, Read, Source, Start};
 use crate::model::{Checkpoint, Outage, Partition, Position, Progress};
 use crate::sql::Database;
 
@@ -163,15 +163,18 @@ impl Feed for ChangelogFeed {
         }
     }
 
-    async fn ends(&mut self, at: &[(Partition, Position)]) -> Result<Vec<End>, Error> {
-        let places: Vec<Place<'_>> = at.iter().map(|(partition, position)| (partition, position)).collect();
-        let found = ends(&self.database, &places).await?;
-        let end = |((partition, _), (position, lag)): (&(Partition, Position), (Position, u64))| End {
-            partition: partition.clone(),
-            position,
-            lag: Some(lag),
-        };
-        Ok(at.iter().zip(found).map(end).collect())
+    fn ends(&mut self, at: &[(Partition, Position)]) -> Ends {
+        let (database, at) = (self.database.clone(), at.to_vec());
+        Box::pin(async move {
+            let places: Vec<Place<'_>> = at.iter().map(|(partition, position)| (partition, position)).collect();
+            let found = ends(&database, &places).await?;
+            let end = |((partition, _), (position, lag)): (&(Partition, Position), (Position, u64))| End {
+                partition: partition.clone(),
+                position,
+                lag: Some(lag),
+            };
+            Ok(at.iter().zip(found).map(end).collect())
+        })
     }
 }
 

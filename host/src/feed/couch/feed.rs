@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::feed::{End, Error, Event, Feed, From, Limits, Read, Start};
+use crate::feed::{End, Ends, Error, Event, Feed, From, Limits, Read, Start};
 use crate::http::Server;
 use crate::model::{Checkpoint, Outage, Partition, Position, Progress};
 
@@ -24,8 +24,7 @@ const AHEAD: usize = 2;
 
 /// A feed over some databases of one server.
 pub(super) struct CouchFeed {
-    server: Server,
-    settings: Arc<Settings>,
+    asked: Asked,
     databases: Vec<Arc<str>>,
     start: Start,
     lanes: Vec<Lane>,
@@ -34,6 +33,13 @@ pub(super) struct CouchFeed {
     readers: JoinSet<()>,
     turn: usize,
     said_end: bool,
+}
+
+/// Who is asked, and how.
+#[derive(Clone)]
+struct Asked {
+    server: Server,
+    settings: Arc<Settings>,
 }
 
 /// One database being read.
@@ -61,8 +67,7 @@ impl CouchFeed {
     pub(super) fn new(server: Server, settings: Arc<Settings>, databases: Vec<Arc<str>>, start: Start) -> Self {
         let (sender, receiver) = mpsc::channel(AHEAD * databases.len().max(1));
         Self {
-            server,
-            settings,
+            asked: Asked { server, settings },
             databases,
             start,
             lanes: Vec::new(),
@@ -83,7 +88,7 @@ impl CouchFeed {
                 Ok((checkpoint.position.clone(), false))
             }
             (None, Start::Latest) => {
-                let page = self.ask(database, &[("since", "now"), ("limit", "1")], &Position::number(0)).await?;
+                let page = self.asked.ask(database, &[("since", "now"), ("limit", "1")], &Position::number(0)).await?;
                 Ok((page.next, true))
             }
             (None, Start::Earliest) => Ok((Position::number(0), false)),
@@ -102,13 +107,44 @@ impl CouchFeed {
         if expected != identity {
             return Err(named(format!("the checkpoint belongs to database {expected}, but this one is {identity}")));
         }
-        let (at, end) = (checkpoint.position.to_string(), self.end(&partition.topic).await?);
+        let (at, end) = (checkpoint.position.to_string(), self.asked.end(&partition.topic).await?);
         if number_of(&at) > number_of(&end) {
             return Err(named(format!("the checkpoint is at {at}, but the database ends at {end}")));
         }
         Ok(())
     }
 
+    fn follow(&mut self, number: usize) {
+        let lane = &self.lanes[number];
+        let reader = Reader {
+            number,
+            server: self.asked.server.clone(),
+            settings: Arc::clone(&self.asked.settings),
+            partition: lane.partition.clone(),
+            identity: Arc::clone(&lane.identity),
+            at: lane.at.clone(),
+            sender: self.sender.clone(),
+        };
+        self.readers.spawn(reader.run());
+    }
+
+    /// The next event, if there is one at hand.
+    fn take(&mut self, limits: Limits) -> Option<Event> {
+        for step in 0..self.lanes.len() {
+            let number = (self.turn + step) % self.lanes.len();
+            if let Some(read) = self.lanes[number].take(limits) {
+                self.turn = number + 1;
+                self.said_end = false;
+                return Some(Event::Read(read));
+            }
+        }
+        let at_end = !self.said_end && self.lanes.iter().all(|lane| lane.at_end);
+        self.said_end |= at_end;
+        at_end.then_some(Event::AtEnd)
+    }
+}
+
+impl Asked {
     /// The latest sequence of a database.
     async fn end(&self, database: &Arc<str>) -> Result<String, Error> {
         let failed = |error: reqwest::Error| outage(&self.server, database, error);
@@ -137,35 +173,6 @@ impl CouchFeed {
             let operation = format!("could not read the changes of {}/{database}", self.server.place());
             Error::Outage(Outage::new(operation, error))
         })
-    }
-
-    fn follow(&mut self, number: usize) {
-        let lane = &self.lanes[number];
-        let reader = Reader {
-            number,
-            server: self.server.clone(),
-            settings: Arc::clone(&self.settings),
-            partition: lane.partition.clone(),
-            identity: Arc::clone(&lane.identity),
-            at: lane.at.clone(),
-            sender: self.sender.clone(),
-        };
-        self.readers.spawn(reader.run());
-    }
-
-    /// The next event, if there is one at hand.
-    fn take(&mut self, limits: Limits) -> Option<Event> {
-        for step in 0..self.lanes.len() {
-            let number = (self.turn + step) % self.lanes.len();
-            if let Some(read) = self.lanes[number].take(limits) {
-                self.turn = number + 1;
-                self.said_end = false;
-                return Some(Event::Read(read));
-            }
-        }
-        let at_end = !self.said_end && self.lanes.iter().all(|lane| lane.at_end);
-        self.said_end |= at_end;
-        at_end.then_some(Event::AtEnd)
     }
 }
 
@@ -200,7 +207,7 @@ impl Feed for CouchFeed {
     async fn partitions(&mut self) -> Result<Vec<Partition>, Error> {
         let mut partitions = Vec::with_capacity(self.databases.len());
         for database in &self.databases {
-            identity::exists(&self.server, database).await?;
+            identity::exists(&self.asked.server, database).await?;
             partitions.push(Partition::new(Arc::clone(database), 0));
         }
         Ok(partitions)
@@ -209,7 +216,7 @@ impl Feed for CouchFeed {
     async fn start(&mut self, from: Vec<From>) -> Result<(), Error> {
         let mut lanes = Vec::with_capacity(from.len());
         for from in from {
-            let identity = identity::of(&self.server, &from.partition.topic).await?;
+            let identity = identity::of(&self.asked.server, &from.partition.topic).await?;
             let (at, chosen_now) = self.place(&from, &identity).await?;
             let (next, entries) = (at.clone(), VecDeque::new());
             lanes.push(Lane { partition: from.partition, identity, at, entries, next, chosen_now, at_end: false });
@@ -241,17 +248,20 @@ impl Feed for CouchFeed {
         }
     }
 
-    async fn ends(&mut self, at: &[(Partition, Position)]) -> Result<Vec<End>, Error> {
-        let mut ends = Vec::with_capacity(at.len());
-        for (partition, position) in at {
-            let (since, end) = (position.to_string(), self.end(&partition.topic).await?);
-            let page = self.ask(&partition.topic, &[("since", &since), ("limit", "1")], position).await?;
-            // Servers that do not count what is left (before CouchDB 2.0) have numbers that do.
-            let numbers = number_of(&end).saturating_sub(number_of(&since));
-            let lag = page.pending.map_or(numbers, |pending| pending + page.entries.len() as u64);
-            let position = rows::after(&Position::number(0), &end);
-            ends.push(End { partition: partition.clone(), position, lag: Some(lag) });
-        }
-        Ok(ends)
+    fn ends(&mut self, at: &[(Partition, Position)]) -> Ends {
+        let (asked, at) = (self.asked.clone(), at.to_vec());
+        Box::pin(async move {
+            let mut ends = Vec::with_capacity(at.len());
+            for (partition, position) in at {
+                let (since, end) = (position.to_string(), asked.end(&partition.topic).await?);
+                let page = asked.ask(&partition.topic, &[("since", &since), ("limit", "1")], &position).await?;
+                // Servers that do not count what is left (before CouchDB 2.0) have numbers that do.
+                let numbers = number_of(&end).saturating_sub(number_of(&since));
+                let lag = page.pending.map_or(numbers, |pending| pending + page.entries.len() as u64);
+                let position = rows::after(&Position::number(0), &end);
+                ends.push(End { partition, position, lag: Some(lag) });
+            }
+            Ok(ends)
+        })
     }
 }

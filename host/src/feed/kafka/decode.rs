@@ -10,17 +10,17 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::queue::Message;
-use crate::model::{Change, DocumentKey, Entry, Position, Undecodable, chain};
+use crate::model::{Change, DocumentKey, Entry, Position, Texts, Undecodable, chain};
 
 /// Decodes a message of `topic`. A tombstone is the deletion of the document that its key names: a compacted topic
 /// keeps one message per key, and the key of a change is its document's id. A tombstone says no source, so the
 /// topic's name stands for it.
-pub(super) fn decode(topic: &Arc<str>, message: &Message<'_>) -> Entry {
+pub(super) fn decode(topic: &Arc<str>, message: &Message<'_>, texts: &mut Texts) -> Entry {
     let position = Position::number(message.offset);
     let Some(value) = message.value else {
         return tombstone(topic, message, position);
     };
-    match Change::decode(value, position.clone()) {
+    match Change::decode_sharing(value, position.clone(), texts) {
         Ok(mut change) => {
             if change.published_at.is_none() {
                 change.published_at = time_of(message);
@@ -57,7 +57,7 @@ mod tests {
 
     fn entry(key: Option<&[u8]>, value: Option<&[u8]>) -> Entry {
         let message = Message { offset: 7, key, value, timestamp_ms: Some(1_770_112_800_000) };
-        decode(&Arc::from("case-sql"), &message)
+        decode(&Arc::from("case-sql"), &message, &mut Texts::default())
     }
 
     fn change(key: Option<&[u8]>, value: Option<&[u8]>) -> Change {

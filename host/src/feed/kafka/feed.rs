@@ -1,6 +1,6 @@
 //! The feed itself: starts the lanes, takes turns between them, and finds out why one could not go on.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,7 +18,7 @@ use super::place::{other_topic, place};
 use super::queue::{PartitionQueue, Taking};
 use super::settings::Purpose;
 use super::topics::{Found, Wanted, describe, refuse};
-use crate::feed::{End, Error, Event, Feed, From, Limits, Start};
+use crate::feed::{End, Ends, Error, Event, Feed, From, Limits, Start};
 use crate::model::{Outage, Partition, Position, chain};
 
 /// How often librdkafka's news beside messages are looked at while none come: brokers lost, log lines.
@@ -42,6 +42,8 @@ pub(super) struct KafkaFeed {
     starting: Vec<From>,
     /// Asks it for some of them. Beside `next`, which is given up and called again all the time.
     asking: JoinSet<Answer>,
+    /// What topics there were when the ends were last asked for, until it is looked at.
+    found_beside: Arc<Mutex<Option<Found>>>,
     /// The lane to look at first, so that a busy one does not starve the others.
     turn: usize,
     /// Whether the end was said and nothing came since.
@@ -78,6 +80,7 @@ impl KafkaFeed {
             assigned,
             starting: Vec::new(),
             asking: JoinSet::new(),
+            found_beside: Arc::default(),
             turn: 0,
             said_end: false,
             stuck: None,
@@ -130,6 +133,7 @@ impl KafkaFeed {
         while let Some(rebalance) = self.client.context().next_rebalance() {
             self.assigned.rebalance(&self.client, rebalance).map_err(|error| not_assigned(&error))?;
         }
+        self.look_at_topics();
         if let Some(verdict) = self.verdict.take() {
             return Err(verdict);
         }
@@ -163,6 +167,23 @@ impl KafkaFeed {
             });
         }
         Ok(None)
+    }
+
+    /// Takes note of what topics there are now. librdkafka goes on with a new topic of the same name where it stood in
+    /// the old one; it is found here.
+    fn look_at_topics(&mut self) {
+        let Some(found) = self.found_beside.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        if let Some(verdict) = made_again(&self.topic_ids(), &found) {
+            self.verdict = Some(verdict);
+            return;
+        }
+        self.assigned.deal(found.partitions());
+        self.know(found);
+    }
+
+    /// The partitions that are read, with the ids of their topics.
+    fn topic_ids(&self) -> Vec<(Partition, Arc<str>)> {
+        self.lanes.iter().map(|lane| (lane.partition().clone(), lane.checkpoint().incarnation)).collect()
     }
 
     /// Begins to read what was asked for and is still to be read.
@@ -234,16 +255,6 @@ impl KafkaFeed {
         }
         Ok(())
     }
-
-    /// A topic that is being read and is another one now.
-    fn made_again(&self, found: &Found) -> Option<Error> {
-        self.lanes.iter().find_map(|lane| {
-            let partition = lane.partition();
-            let known = lane.checkpoint().incarnation;
-            let now = &found.topics.get(&partition.topic)?.id;
-            (known != *now).then(|| other_topic(partition, &known, now, 0))
-        })
-    }
 }
 
 #[async_trait]
@@ -305,25 +316,24 @@ impl Feed for KafkaFeed {
         }
     }
 
-    async fn ends(&mut self, at: &[(Partition, Position)]) -> Result<Vec<End>, Error> {
-        let found = self.wanted.find(&self.client).await?;
-        // librdkafka goes on with a new topic of the same name where it stood in the old one. It is found here.
-        if let Some(verdict) = self.made_again(&found) {
-            self.verdict = self.made_again(&found);
-            return Err(verdict);
-        }
-        self.assigned.deal(found.partitions());
-        self.know(found);
-        if !self.assigned.is_steady() {
-            self.client.context().wake().notify_one();
-        }
-        let ends = ask_ends(&self.client, at.iter().map(|(partition, _)| partition.clone()).collect()).await?;
-        let end = |((partition, position), end): (&(Partition, Position), u64)| End {
-            partition: partition.clone(),
-            position: Position::number(end),
-            lag: Some(end.saturating_sub(position.as_number())),
-        };
-        Ok(at.iter().zip(ends).map(end).collect())
+    fn ends(&mut self, at: &[(Partition, Position)]) -> Ends {
+        let (wanted, client, at) = (self.wanted.clone(), Arc::clone(&self.client), at.to_vec());
+        let (topic_ids, found_beside) = (self.topic_ids(), Arc::clone(&self.found_beside));
+        Box::pin(async move {
+            let found = wanted.find(&client).await?;
+            let verdict = made_again(&topic_ids, &found);
+            *found_beside.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+            client.context().wake().notify_one();
+            if let Some(verdict) = verdict {
+                return Err(verdict);
+            }
+            let ends = ask_ends(&client, at.iter().map(|(partition, _)| partition.clone()).collect()).await?;
+            let end = |((partition, position), end): ((Partition, Position), u64)| {
+                let lag = Some(end.saturating_sub(position.as_number()));
+                End { partition, position: Position::number(end), lag }
+            };
+            Ok(at.into_iter().zip(ends).map(end).collect())
+        })
     }
 
     fn trouble(&self) -> Option<String> {
@@ -344,6 +354,14 @@ impl Drop for KafkaFeed {
             runtime.spawn_blocking(move || drop((lanes, client)));
         }
     }
+}
+
+/// A topic that is being read and is another one now.
+fn made_again(known: &[(Partition, Arc<str>)], found: &Found) -> Option<Error> {
+    known.iter().find_map(|(partition, known)| {
+        let now = &found.topics.get(&partition.topic)?.id;
+        (known != now).then(|| other_topic(partition, known, now, 0))
+    })
 }
 
 /// Asks for all that has to be known before partitions can be read.

@@ -7,7 +7,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::decode::decode;
 use super::queue::{Head, Message, PartitionQueue};
 use crate::feed::{Limits, Read};
-use crate::model::{Checkpoint, Partition, Position, Progress};
+use crate::model::{Checkpoint, Partition, Position, Progress, Texts};
 
 /// A partition that is being read.
 pub(super) struct Lane {
@@ -71,6 +71,7 @@ impl Lane {
         let from = self.next;
         let mut entries = Vec::new();
         let mut bytes: usize = 0;
+        let mut texts = Texts::default();
         while let Some(head) = self.queue.head() {
             match head {
                 // Left over from before the partition was given up and begun again.
@@ -81,7 +82,7 @@ impl Lane {
                     if full && !entries.is_empty() {
                         break;
                     }
-                    entries.push(decode(&self.partition.topic, &message));
+                    entries.push(decode(&self.partition.topic, &message, &mut texts));
                     bytes = bytes.saturating_add(size);
                     self.next = message.offset + 1;
                     self.at_end = false;

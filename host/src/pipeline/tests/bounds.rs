@@ -25,6 +25,20 @@ async fn no_more_batches_are_read_than_may_be_in_flight() {
     run.stopped().await;
 }
 
+// In real time: under a paused clock the question would run out of it while a processor takes a breath.
+#[tokio::test]
+async fn changes_do_not_wait_for_an_answer_where_the_partitions_end() {
+    let bench = Bench::new(1, 2);
+    bench.log.withhold_ends();
+    let mut run = bench.run(&indexer());
+    until(|| bench.log.open_questions() == 1).await;
+    bench.publish("a", "{}");
+    run.caught_up().await;
+    assert_eq!((run.snapshot().counts.settled, bench.log.open_questions()), (1, 1));
+    run.stopped().await;
+    assert_eq!(bench.log.open_questions(), 0, "nobody waits for it any more");
+}
+
 #[tokio::test(start_paused = true)]
 async fn batches_that_wait_for_their_settle_count_as_in_flight() {
     let mut bench = Bench::new(1, 1);

@@ -98,7 +98,7 @@ async fn a_feed_whose_server_is_silent_is_named_and_one_late_answer_is_not() {
     run.caught_up().await;
     bench.log.silence(true);
     bench.publish("b", "{}");
-    run.waits_for("feed: it does not say within 500ms where its partitions end").await;
+    run.waits_for("feed: it does not say within 1s where its partitions end").await;
     assert_eq!(bench.at().await, [Some(1)]);
     bench.log.silence(false);
     run.caught_up().await;

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::rename;
+
 /// What is done with each document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -16,6 +18,10 @@ pub enum Work {
     Tree,
     /// Read some fields without copying them, and write them with the rest as it stands.
     Borrowed,
+    /// Write it as it stands.
+    Copy,
+    /// Leave out what is closed; of the others two fields get other names, and three go.
+    Rename,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -50,6 +56,8 @@ impl Work {
                 form.is_test = form.domain.ends_with("-test");
                 serde_json::to_vec(&form).map(Some)
             }
+            Self::Copy => Ok(Some(document.to_vec())),
+            Self::Rename => rename::run(document),
         }
     }
 }
