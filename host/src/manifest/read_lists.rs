@@ -23,11 +23,8 @@ const POLL: Duration = Duration::from_secs(5);
 const POLL_RANGE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60 * 60);
 
 /// What a list can come from, with the keys that go with each.
-const SOURCES: [(&str, &[&str]); 3] = [
-    ("files", &[]),
-    ("query", &["database", "changed", "refresh", "poll"]),
-    ("store", &["where", "refresh", "poll"]),
-];
+const SOURCES: [(&str, &[&str]); 3] =
+    [("files", &[]), ("query", &["database", "changed", "refresh", "poll"]), ("store", &["where", "refresh", "poll"])];
 
 /// The lists of a processor; those with problems are left out.
 pub(super) fn lists(
@@ -119,11 +116,11 @@ fn query(section: &Section<'_>, defined: Option<&Defined>) -> Option<ListSource>
 
 fn store(section: &Section<'_>, defined: Option<&Defined>) -> Option<ListSource> {
     let kinds = ["sql", "couchdb"];
-    let store =
-        section.text("store").and_then(|text| defined?.documents.find(section.report, &text, &kinds));
+    let store = section.text("store").and_then(|text| defined?.documents.find(section.report, &text, &kinds));
     let mut wanted = BTreeMap::new();
-    let table =
-        section.value("where").and_then(|value| section.section_of("processors.config-lists.where", value, &shapes::pillow::WHERE));
+    let table = section
+        .value("where")
+        .and_then(|value| section.section_of("processors.config-lists.where", value, &shapes::pillow::WHERE));
     for (field, value) in table.iter().flat_map(Section::entries) {
         match value.get_ref() {
             DeValue::Table(_) => drop(section.wrong_type::<()>(&field.value, value, "a value, or a list of some")),
