@@ -6,6 +6,7 @@ mod admin;
 mod backfill;
 mod cli;
 mod commcare;
+mod data_sources;
 mod elasticsearch;
 mod embedded;
 mod hosts;
@@ -17,6 +18,8 @@ mod ucr;
 
 #[path = "../kafka/broker.rs"]
 mod broker;
+#[path = "../support/couchdb.rs"]
+mod couchdb;
 #[path = "../support/postgres.rs"]
 mod postgres;
 #[path = "../support/service.rs"]
