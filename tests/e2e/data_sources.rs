@@ -13,7 +13,8 @@ use crate::support::wait::until;
 
 /// A pillow over cases with data sources from elsewhere.
 fn reports(lists: &str) -> String {
-    let processor = "\n[[processors]]\nname = \"rows\"\nmodule = \"{ucr-row-builder}\"\ntables = \"tables\"\n";
+    let processor =
+        "\n[[processors]]\nname = \"rows\"\nmodule = \"{ucr-row-builder}\"\ngrants = [\"log\"]\ntables = \"tables\"\n";
     pillows::reads("case-sql") + processor + lists
 }
 
@@ -103,6 +104,7 @@ async fn data_sources_in_files_come_change_and_go_while_the_host_runs() {
     site.pillow("reports", &reports(FILES));
     site.pillow("beside", &(pillows::reads("case-sql") + &pillows::search("case", "cases")));
     site.write("sources/people.json", &source("people", "person", "name").to_string());
+    site.publish("").await;
     let host = site.start(&["run"]);
     generation(&site, 1).await;
     send(&site, "c1").await;
@@ -159,6 +161,7 @@ async fn a_data_source_that_is_wrong_is_named_with_its_file_and_the_others_run()
     let named = "b.json: [1]: configured_indicators[0].datatype: ";
     assert!(checked.err.contains(named), "{}", checked.err);
 
+    site.publish("").await;
     let mut host = site.start(&["run"]);
     assert!(host.says("left out").await.contains(named));
     generation(&site, 1).await;
@@ -210,6 +213,7 @@ async fn write(site: &Site, source: &Value, modified: u32) {
 async fn data_sources_in_a_table_of_sqlite_come_change_and_go_while_the_host_runs() {
     let site = Site::embedded();
     site.pillow("reports", &reports(TABLE));
+    site.publish("").await;
     let host = site.start(&["run"]);
     // Their table is not there yet: the pillow waits, and says for what.
     let said = says(&site, "no such table: data_sources").await;
@@ -291,6 +295,7 @@ poll = "100 ms"
 "#,
         ),
     );
+    site.publish("").await;
     let host = site.start(&["run"]);
     generation(&site, 1).await;
     let homes = definition(source("homes", "person", "village"));
@@ -338,6 +343,7 @@ poll = "100 ms"
 
     // It begins while the server is away.
     tokio::task::block_in_place(|| server.kill());
+    site.publish("").await;
     let host = site.start(&["run"]);
     let said = says(&site, "list `data-sources` from document store meta cannot be read").await;
     assert_eq!(said["state"], "failed", "{said}");

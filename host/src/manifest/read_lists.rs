@@ -59,7 +59,7 @@ fn check_key(section: &Section<'_>, key: &Text, config: Option<&Configuration>) 
 fn source(section: &Section<'_>, defined: Option<&Defined>) -> Option<ListSource> {
     let mut given = SOURCES.iter().filter(|(source, _)| section.holds(source));
     let Some((source, keys)) = given.next() else {
-        let message = "`[[processors.config-lists]]` lacks the key `files`, `query` or `store`".to_owned();
+        let message = "`[[config-lists]]` lacks the key `files`, `query` or `store`".to_owned();
         let help = "it says where the list comes from";
         section.report.problem_with_help(section.span.clone(), Code::MissingKey, message, help);
         return None;
@@ -67,7 +67,7 @@ fn source(section: &Section<'_>, defined: Option<&Defined>) -> Option<ListSource
     if let Some((other, _)) = given.next() {
         let value = section.value(other)?;
         let message = format!("both `{source}` and `{other}` are given");
-        let help = "a list from two places is two `[[processors.config-lists]]` with one `key`";
+        let help = "a list from two places is two `[[config-lists]]` with one `key`";
         section.report.problem_with_help(value.span(), Code::ConflictingKeys, message, help);
         return None;
     }
