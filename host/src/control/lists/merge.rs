@@ -102,3 +102,80 @@ pub(in super::super) fn status(
     };
     entry.lists.iter().zip(lists).map(of).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::content::Element;
+    use super::*;
+    use crate::manifest::{self, Lookup, Source};
+
+    struct Nothing;
+
+    impl Lookup for Nothing {
+        fn variable(&self, _: &str) -> Option<String> {
+            None
+        }
+
+        fn read(&self, _: &std::path::Path) -> std::io::Result<String> {
+            Err(std::io::ErrorKind::NotFound.into())
+        }
+    }
+
+    const SETTINGS: &str = "[database]\nurl = \"sqlite:p.db\"\n[feeds.log]\nkind = \"changelog\"\n\
+        [documents.store]\nkind = \"inline\"\n";
+
+    /// A processor with lists at these keys.
+    fn processor(config: &str, keys: &[&str]) -> Processor {
+        let mut text = format!(
+            "name = \"a\"\n[feed]\nfrom = \"log\"\ntopics = [\"t\"]\n[documents]\ndefault = \"store\"\n\
+             [[processors]]\nname = \"p\"\nmodule = \"p.wasm\"\nconfig = {config}\n"
+        );
+        for (at, key) in keys.iter().enumerate() {
+            text += &format!("[[processors.config-lists]]\nkey = \"{key}\"\nfiles = [\"{at}.json\"]\n");
+        }
+        let source = |path: &str, text: &str| Source { path: path.into(), text: text.to_owned() };
+        let loaded = manifest::load(&source("s.toml", SETTINGS), &[source("a.toml", &text)], &Nothing);
+        assert_eq!(loaded.problems, []);
+        loaded.manifests[0].pillow().processors[0].clone()
+    }
+
+    fn list(name: &str, elements: &[&str]) -> Found {
+        let element =
+            |(at, json): (usize, &&str)| Element { origin: format!("{name}{at}").into(), json: (*json).into() };
+        let elements = elements.iter().enumerate().map(element).collect();
+        Found::Ready(Arc::new(Content::new(elements, Vec::new()).unwrap()))
+    }
+
+    #[test]
+    fn lists_follow_what_the_manifest_has_at_their_key() {
+        let entry = processor("{ a = [1, { b = 2 }], z = true }", &["a", "c", "a"]);
+        let lists = [list("x", &["{\"x\": 1.0}"]), list("c", &[]), list("y", &["2", "3"])];
+        assert_eq!(config(&entry, &lists).unwrap(), r#"{"a":[1,{"b":2},{"x": 1.0},2,3],"c":[],"z":true}"#);
+        // Without lists it is handed on as it stands.
+        assert_eq!(config(&processor("{ z = 1, a = 2 }", &[]), &[]).unwrap(), r#"{"a":2,"z":1}"#);
+    }
+
+    #[test]
+    fn a_list_that_was_never_read_is_named() {
+        let entry = processor("{}", &["a"]);
+        let error = config(&entry, &[Found::Away("no answer".to_owned())]).unwrap_err();
+        assert_eq!(error, "list `a` from 0.json cannot be read: no answer");
+    }
+
+    #[test]
+    fn a_problem_is_told_with_the_place_that_its_element_comes_from() {
+        let entry = processor("{ a = [0] }", &["a", "b", "a"]);
+        let lists = [list("x", &["1", "2"]), list("b", &["1"]), list("y", &["3"])];
+        let check = |path: &str, expected: &str| {
+            let problem = Problem { path: path.to_owned(), part: None, message: "is wrong".to_owned() };
+            assert_eq!(problems(&entry, &lists, &[problem]), [expected]);
+        };
+        check("a[0].k", "a[0].k: is wrong");
+        check("a[1].k[3].l", "x0: k[3].l: is wrong");
+        check("a[2]", "x1: is wrong");
+        check("a[3].k", "y0: k: is wrong");
+        check("a[4].k", "a[4].k: is wrong");
+        check("b[0].k", "b0: k: is wrong");
+        check("c", "c: is wrong");
+    }
+}

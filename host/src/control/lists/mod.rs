@@ -10,6 +10,8 @@ mod files;
 mod merge;
 mod remote;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -44,39 +44,57 @@ pub(super) async fn follow(
         ListSource::Files(_) => return,
     };
     let mut reader = None;
-    let mut whole_at = Instant::now();
-    let mut wait = FIRST_WAIT;
+    let mut schedule = Schedule::new(times, Instant::now());
     loop {
-        let extent = if Instant::now() >= whole_at { Extent::Whole } else { Extent::Changes };
-        let next = match look(&source, &resources, &mut reader, extent).await {
-            Ok(content) => {
-                wait = FIRST_WAIT;
-                if extent == Extent::Whole {
-                    whole_at = Instant::now() + times.refresh;
-                }
-                if take(&source, &known, content) {
-                    changed.notify_one();
-                }
-                times.poll.min(whole_at.saturating_duration_since(Instant::now()))
-            }
-            Err(reason) => {
-                if lose(&source, &known, reason) {
-                    changed.notify_one();
-                }
-                let next = wait;
-                wait = (wait * 2).min(bound(times));
-                next
-            }
+        let extent = schedule.extent(Instant::now());
+        let (news, next) = match look(&source, &resources, &mut reader, extent).await {
+            Ok(content) => (take(&source, &known, content), schedule.read(extent, Instant::now())),
+            Err(reason) => (lose(&source, &known, reason), schedule.failed()),
         };
+        if news {
+            changed.notify_one();
+        }
         tokio::select! {
             () = sleep(next) => {}
-            () = again.notified() => whole_at = Instant::now(),
+            () = again.notified() => schedule.whole_at = Instant::now(),
         }
     }
 }
 
-fn bound(times: Times) -> Duration {
-    times.poll.clamp(FIRST_WAIT, LONGEST_WAIT)
+/// When the source is looked at, and how thoroughly.
+#[derive(Debug)]
+struct Schedule {
+    times: Times,
+    /// From when on it is to be read whole.
+    whole_at: Instant,
+    /// The wait after the next failure.
+    wait: Duration,
+}
+
+impl Schedule {
+    fn new(times: Times, now: Instant) -> Self {
+        Self { times, whole_at: now, wait: FIRST_WAIT }
+    }
+
+    fn extent(&self, now: Instant) -> Extent {
+        if now >= self.whole_at { Extent::Whole } else { Extent::Changes }
+    }
+
+    /// It was read; how long to wait before the next look.
+    fn read(&mut self, extent: Extent, now: Instant) -> Duration {
+        self.wait = FIRST_WAIT;
+        if extent == Extent::Whole {
+            self.whole_at = now + self.times.refresh;
+        }
+        self.times.poll.min(self.whole_at.saturating_duration_since(now))
+    }
+
+    /// It could not be read; how long to wait before the next look.
+    fn failed(&mut self) -> Duration {
+        let wait = self.wait;
+        self.wait = (wait * 2).min(self.times.poll.clamp(FIRST_WAIT, LONGEST_WAIT));
+        wait
+    }
 }
 
 async fn look(
@@ -144,4 +162,62 @@ pub(super) async fn read(source: &ListSource, resources: &Resources) -> Result<C
     let mut reader = None;
     let content = look(source, resources, &mut reader, Extent::Whole).await?;
     content.ok_or_else(|| "it was not read".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const TIMES: Times = Times { refresh: Duration::from_secs(3 * 60 * 60), poll: Duration::from_secs(5) };
+
+    #[test]
+    fn a_list_is_read_whole_at_first_and_at_each_interval_and_not_before() {
+        let begin = Instant::now();
+        let mut schedule = Schedule::new(TIMES, begin);
+        assert_eq!(schedule.extent(begin), Extent::Whole);
+        assert_eq!(schedule.read(Extent::Whole, begin), TIMES.poll);
+        for (after, expected) in [
+            (SECOND, Extent::Changes),
+            (TIMES.refresh - 5 * SECOND, Extent::Changes),
+            (TIMES.refresh, Extent::Whole),
+            (TIMES.refresh + SECOND, Extent::Whole),
+        ] {
+            assert_eq!(schedule.extent(begin + after), expected, "{after:?}");
+        }
+        // The last look before the interval does not make it wait longer.
+        assert_eq!(schedule.read(Extent::Changes, begin + TIMES.refresh - SECOND), SECOND);
+    }
+
+    #[test]
+    fn a_source_that_is_away_is_asked_ever_less_often_up_to_a_bound() {
+        let mut schedule = Schedule::new(TIMES, Instant::now());
+        let waits: Vec<u128> = (0..6).map(|_| schedule.failed().as_millis()).collect();
+        assert_eq!(waits, [500, 1000, 2000, 4000, 5000, 5000]);
+        assert_eq!(schedule.extent(Instant::now()), Extent::Whole);
+        schedule.read(Extent::Whole, Instant::now());
+        assert_eq!(schedule.failed(), FIRST_WAIT);
+    }
+
+    fn content(element: &str) -> Option<Content> {
+        let element = super::super::content::Element { origin: "row 1".into(), json: element.into() };
+        Some(Content::new(vec![element], Vec::new()).unwrap())
+    }
+
+    #[test]
+    fn the_last_list_stays_in_force_while_its_source_is_away_and_the_same_list_is_no_news() {
+        let source = ListSource::Query { database: "main".into(), query: "q".to_owned(), changed: None, times: TIMES };
+        let (sender, known) = watch::channel(Known::default());
+        assert!(lose(&source, &sender, "no answer".to_owned()));
+        assert!(matches!(&known.borrow().found, Found::Away(reason) if reason == "no answer"));
+        assert!(!lose(&source, &sender, "no answer".to_owned()), "said once");
+        assert!(take(&source, &sender, content("1")));
+        assert!(!take(&source, &sender, content("1")));
+        assert!(!take(&source, &sender, None));
+        let before = known.borrow().found.clone();
+        assert!(lose(&source, &sender, "no answer".to_owned()));
+        assert!(known.borrow().found == before && known.borrow().away.is_some());
+        assert!(take(&source, &sender, content("2")));
+        assert!(known.borrow().found != before && known.borrow().away.is_none());
+    }
 }
