@@ -12,16 +12,17 @@ use crate::support::site::{Running, Site, count};
 use crate::support::wait::until;
 
 /// A pillow over cases with data sources from elsewhere.
-fn reports(lists: &str) -> String {
+pub(crate) fn reports(lists: &str) -> String {
     let processor =
         "\n[[processors]]\nname = \"rows\"\nmodule = \"{ucr-row-builder}\"\ngrants = [\"log\"]\ntables = \"tables\"\n";
     pillows::reads("case-sql") + processor + lists
 }
 
-const FILES: &str = "\n[[processors.config-lists]]\nkey = \"data-sources\"\nfiles = [\"../sources/*.json\"]\n";
+pub(crate) const FILES: &str =
+    "\n[[processors.config-lists]]\nkey = \"data-sources\"\nfiles = [\"../sources/*.json\"]\n";
 
 /// A row with one column for each case of this type.
-fn source(table_id: &str, case_type: &str, column: &str) -> Value {
+pub(crate) fn source(table_id: &str, case_type: &str, column: &str) -> Value {
     json!({
         "domain": "clinic", "referenced_doc_type": "CommCareCase", "table_id": table_id,
         "configured_filter": {
@@ -35,11 +36,11 @@ fn source(table_id: &str, case_type: &str, column: &str) -> Value {
     })
 }
 
-fn table(table_id: &str) -> String {
+pub(crate) fn table(table_id: &str) -> String {
     format!("\"{}\"", ::ucr::names::table_name("clinic", table_id))
 }
 
-fn case(id: &str) -> Value {
+pub(crate) fn case(id: &str) -> Value {
     let more = json!({"name": format!("name of {id}"), "village": format!("village of {id}")});
     let mut case = json!({"_id": id, "doc_type": "CommCareCase", "domain": "clinic", "type": "person"});
     case.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -47,14 +48,14 @@ fn case(id: &str) -> Value {
 }
 
 /// The status of a pillow; null while none is known.
-async fn status(site: &Site, pillow: &str) -> Value {
+pub(crate) async fn status(site: &Site, pillow: &str) -> Value {
     let rows = site.run(&["--json", "status"]).await.json();
     let row = rows.as_array().unwrap().iter().find(|row| row["pillow"] == pillow && row["alive"] == true);
     row.map(|row| row["status"].clone()).unwrap_or_default()
 }
 
 /// Waits until the pillow of reports runs this generation.
-async fn generation(site: &Site, number: u64) {
+pub(crate) async fn generation(site: &Site, number: u64) {
     until(&format!("generation {number}"), async || {
         let status = status(site, "reports").await;
         (status["generation"] == number && status["state"] == "running").then_some(())
@@ -74,7 +75,7 @@ async fn send(site: &Site, id: &str) {
 }
 
 /// The ids of the documents that have rows.
-async fn ids(site: &Site, table_id: &str) -> Vec<String> {
+pub(crate) async fn ids(site: &Site, table_id: &str) -> Vec<String> {
     let table = table(table_id);
     if count(&mut site.database().await, &table).await.is_none() {
         return Vec::new();
@@ -84,7 +85,7 @@ async fn ids(site: &Site, table_id: &str) -> Vec<String> {
 }
 
 /// Waits until the status of the pillow says so.
-async fn says(site: &Site, words: &str) -> Value {
+pub(crate) async fn says(site: &Site, words: &str) -> Value {
     until(words, async || {
         let status = status(site, "reports").await;
         status.to_string().contains(words).then_some(status)
@@ -92,7 +93,7 @@ async fn says(site: &Site, words: &str) -> Value {
     .await
 }
 
-async fn stop(host: Running) {
+pub(crate) async fn stop(host: Running) {
     host.signal("TERM");
     let ran = host.ended().await;
     assert_eq!(ran.code(), Some(0), "{ran:?}");

@@ -15,6 +15,7 @@ mod postgres_host;
 mod stopping;
 mod traces;
 mod ucr;
+mod ucr_cases;
 
 #[path = "../kafka/broker.rs"]
 mod broker;
