@@ -345,6 +345,36 @@ async fn documents_are_listed_page_by_page_without_designs() {
 }
 
 #[tokio::test]
+async fn a_store_tells_what_changed_after_a_mark() {
+    let couch = Couch::new().await;
+    couch.put("a", None, json!({"n": 1})).await;
+    couch.put("b", None, json!({"n": 1})).await;
+    let store = CouchDocuments::new(&couch.server, Some(couch.database.as_str().into())).unwrap();
+    let mark = store.mark().await.unwrap().unwrap();
+    let all = NonZeroUsize::new(100).unwrap();
+    let nothing = store.changed(&mark, all).await.unwrap();
+    assert_eq!((nothing.documents.len(), nothing.more, &nothing.mark), (0, false, &mark));
+
+    couch.put("a", None, json!({"n": 2})).await;
+    couch.put("c", None, json!({"n": 1})).await;
+    couch.delete("b").await;
+    assert_ne!(store.mark().await.unwrap(), Some(Arc::clone(&mark)));
+    let (mut found, mut at) = (Vec::new(), mark);
+    loop {
+        let changed = store.changed(&at, NonZeroUsize::new(2).unwrap()).await.unwrap();
+        found.extend(changed.documents);
+        at = changed.mark;
+        if !changed.more {
+            break;
+        }
+    }
+    let number = |document: &[u8]| serde_json::from_slice::<serde_json::Value>(document).unwrap()["n"].clone();
+    let found: Vec<_> = found.iter().map(|(id, document)| (id.as_ref(), document.as_deref().map(number))).collect();
+    assert_eq!(found, [("a", Some(json!(2))), ("c", Some(json!(1))), ("b", None)]);
+    assert_eq!(store.mark().await.unwrap(), Some(at));
+}
+
+#[tokio::test]
 async fn a_store_that_is_not_there_is_an_outage() {
     let couch = Couch::new().await;
     let key = DocumentKey::new("nowhere", "a");

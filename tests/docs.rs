@@ -211,3 +211,17 @@ fn numbered(list: &str) -> Vec<String> {
     }
     items
 }
+
+#[test]
+fn the_tests_that_hold_the_original_s_cases_are_there() {
+    let cases = read(&root().join("tests/ucr-cases.md"));
+    let sources: String = files(&root(), "rs").iter().map(|file| read(file)).collect();
+    let rows: Vec<&str> = cases.lines().filter(|line| line.starts_with("| 1")).collect();
+    assert_eq!(rows.len(), 12);
+    for row in rows {
+        let tests = row.split('|').nth(2).unwrap();
+        for test in tests.split('`').skip(1).step_by(2) {
+            assert!(sources.contains(&format!("fn {test}(")), "{test}");
+        }
+    }
+}

@@ -7,6 +7,7 @@ mod backfill;
 mod cli;
 mod commcare;
 mod database;
+mod data_sources;
 mod elasticsearch;
 mod embedded;
 mod hosts;
@@ -15,9 +16,12 @@ mod postgres_host;
 mod stopping;
 mod traces;
 mod ucr;
+mod ucr_cases;
 
 #[path = "../kafka/broker.rs"]
 mod broker;
+#[path = "../support/couchdb.rs"]
+mod couchdb;
 #[path = "../support/postgres.rs"]
 mod postgres;
 #[path = "../support/service.rs"]

@@ -292,6 +292,9 @@ fn shipped(url: &str) -> Site {
     let module = guest("ucr-row-builder").display().to_string();
     let manifest = read(&shipped.join("reports.toml")).replace("modules/ucr_row_builder.wasm", &module);
     site.write("pipelines/reports.toml", &manifest);
+    for file in ["people", "children"].map(|name| format!("sources/{name}.json")) {
+        site.write(&format!("pipelines/{file}"), &read(&shipped.join(&file)));
+    }
     site
 }
 

@@ -72,7 +72,7 @@ fn row(beat: &Heartbeat) -> Vec<String> {
     ]
 }
 
-/// Why a pillow does not run, and what came of the last swap.
+/// Why a pillow does not run, what came of the last swap, and what of its configuration is left out.
 fn remarks(status: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(reason) = status["reason"].as_str() {
@@ -83,6 +83,17 @@ fn remarks(status: &Value) -> Vec<String> {
     }
     if let Some(error) = status.pointer("/last_swap/error").and_then(Value::as_str) {
         lines.push(format!("the running processors were kept: {error}"));
+    }
+    let texts = |value: &Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    for list in status["lists"].as_array().into_iter().flatten() {
+        let of = list["key"].as_str().unwrap_or("?");
+        lines.extend(texts(&list["problems"]).iter().map(|problem| format!("list `{of}`: {problem}")));
+    }
+    for processor in status["processors"].as_array().into_iter().flatten() {
+        let of = processor["name"].as_str().unwrap_or("?");
+        lines.extend(texts(&processor["problems"]).iter().map(|problem| format!("{of} leaves out {problem}")));
     }
     lines
 }

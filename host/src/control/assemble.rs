@@ -132,6 +132,14 @@ impl Resources {
         Ok(database)
     }
 
+    /// The address of a database of the settings.
+    ///
+    /// # Errors
+    /// When the settings do not define it.
+    pub(super) fn database_url(&self, name: &str) -> Result<&Secret, Outage> {
+        self.settings.databases().get(name).map(|database| &database.url).ok_or_else(|| unknown("database", name))
+    }
+
     /// What a pillow runs on, but for its processors.
     pub(super) async fn pillow(&self, manifest: &Manifest) -> Result<Pillow, Outage> {
         let declared = manifest.pillow();

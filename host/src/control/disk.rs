@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use crate::manifest::{Loaded, Manifest, Settings};
+use crate::manifest::{ListSource, Loaded, Manifest, Settings};
 use crate::model::PillowName;
 
+use super::lists::{Files, Found};
 use super::load::load;
 use super::modules::Modules;
 use super::plan::{Held, Shape};
@@ -13,7 +14,6 @@ use super::scan::{self, Texts};
 use super::settings_change;
 
 /// Looks at the disk, and remembers what need not be read again.
-#[derive(Debug)]
 pub(super) struct Disk {
     settings_file: PathBuf,
     pipelines: PathBuf,
@@ -22,6 +22,7 @@ pub(super) struct Disk {
     /// The settings that the host runs with, and their text: manifests mean these, also when the file has changed.
     in_force: (Settings, Option<String>),
     modules: Modules,
+    lists: Files,
 }
 
 /// What a look found.
@@ -39,6 +40,8 @@ pub(super) struct Seen {
     pub(super) changed_settings: Option<String>,
     /// Every file that matters.
     pub(super) files: BTreeSet<PathBuf>,
+    /// Folders of which every file matters, since a list may take it in.
+    pub(super) folders: BTreeSet<PathBuf>,
 }
 
 impl Disk {
@@ -49,7 +52,7 @@ impl Disk {
         only: Vec<String>,
         in_force: (Settings, Option<String>),
     ) -> Self {
-        Self { settings_file, pipelines, only, in_force, modules: Modules::default() }
+        Self { settings_file, pipelines, only, in_force, modules: Modules::default(), lists: Files::default() }
     }
 
     /// Looks. Blocks while it reads.
@@ -69,6 +72,7 @@ impl Disk {
             changed_settings: found
                 .and_then(|found| settings_change::describe(&self.in_force.0, &found, &loaded.manifests)),
             files: loaded.files,
+            folders: BTreeSet::new(),
         };
         seen.files.insert(self.settings_file.clone());
         seen.files.extend(texts.manifests.into_iter().map(|(file, _)| file));
@@ -81,10 +85,32 @@ impl Disk {
             let pillow = manifest.pillow();
             let modules = pillow.processors.iter().map(|entry| self.modules.find(&entry.module)).collect();
             seen.files.extend(pillow.processors.iter().map(|entry| entry.module.clone()));
-            seen.wanted.insert(name.clone(), Shape { pillow: pillow.clone(), modules });
+            let lists = self.lists(&manifest, &mut seen);
+            seen.wanted.insert(name.clone(), Shape { pillow: pillow.clone(), modules, lists });
             seen.manifests.insert(name, manifest);
         }
         seen
+    }
+
+    /// The lists of the manifest's processors, as far as they are in files.
+    fn lists(&mut self, manifest: &Manifest, seen: &mut Seen) -> Vec<Vec<Found>> {
+        let mut all = Vec::new();
+        for entry in &manifest.pillow().processors {
+            let mut lists = Vec::new();
+            for list in &entry.lists {
+                let ListSource::Files(patterns) = &list.from else {
+                    lists.push(Found::Loading);
+                    continue;
+                };
+                let look = self.lists.find(patterns);
+                seen.problems.extend(look.problems);
+                seen.files.extend(look.files);
+                seen.folders.extend(look.folders);
+                lists.push(look.found);
+            }
+            all.push(lists);
+        }
+        all
     }
 
     /// The manifests under the settings in force, and the settings that are on disk, unless they have problems.

@@ -10,11 +10,10 @@ use tokio::time::timeout;
 
 use crate::checkpoint::{CheckpointStore, HEARTBEAT_LIFETIME, Heartbeat, Parked, ParkedFilter};
 use crate::model::{Outage, PillowName, chain, timestamp_text};
-use crate::pipeline::{Generation, Snapshot};
+use crate::pipeline::Snapshot;
 
 use super::pillows::{Pillows, Running};
 use super::supervise::Handle;
-use super::swap::LastSwap;
 
 /// Retries of one pillow that are taken up at once; the others follow with the next beat.
 const MOST_RETRIES: u32 = 500;
@@ -89,14 +88,15 @@ impl Pulse {
         let beat =
             |pillow: &PillowName, status| Heartbeat { pillow: pillow.clone(), host: host.to_owned(), at: now, status };
         let mut beats = Vec::new();
-        for (name, Running { handle, last_swap, .. }) in pillows.running() {
-            let snapshot = handle.status.snapshot();
+        for (name, running) in pillows.running() {
+            let snapshot = running.handle.status.snapshot();
             let rate = self.rate(name, now, &snapshot);
-            beats.push(beat(name, describe(&snapshot, &handle.generations.borrow(), last_swap, rate)));
+            beats.push(beat(name, with_lists(describe(&snapshot, running, rate), pillows.lists(name))));
         }
         for (name, refused) in pillows.unstarted() {
             let since = timestamp_text(refused.at);
-            beats.push(beat(name, json!({ "state": "failed", "reason": refused.reason, "since": since })));
+            let status = json!({ "state": "failed", "reason": refused.reason, "since": since });
+            beats.push(beat(name, with_lists(status, pillows.lists(name))));
         }
         store.beat(&beats).await?;
         self.count_parked(store, pillows).await?;
@@ -183,18 +183,13 @@ fn has_processor(handle: &Handle, entry: &Parked) -> bool {
 }
 
 /// The status of a pillow as one JSON object: what `status` prints in another process.
-fn describe(snapshot: &Snapshot, generation: &Generation, last_swap: &LastSwap, rate: f64) -> Value {
+fn describe(snapshot: &Snapshot, running: &Running, rate: f64) -> Value {
+    let generation = running.handle.generations.borrow();
     let processors: Vec<Value> = generation
         .stages
         .iter()
-        .map(|stage| {
-            let problems: Vec<String> = stage
-                .processor
-                .description()
-                .problems
-                .iter()
-                .map(|problem| format!("{}: {}", problem.path, problem.message))
-                .collect();
+        .zip(running.problems())
+        .map(|(stage, problems)| {
             json!({ "name": stage.name.as_str(), "digest": stage.processor.digest().to_string(), "problems": problems })
         })
         .collect();
@@ -202,6 +197,13 @@ fn describe(snapshot: &Snapshot, generation: &Generation, last_swap: &LastSwap, 
     status["generation"] = json!(generation.number);
     status["processors"] = json!(processors);
     status["rate"] = json!(rate);
-    status["last_swap"] = last_swap.to_json();
+    status["last_swap"] = running.last_swap.to_json();
+    status
+}
+
+fn with_lists(mut status: Value, lists: &[Value]) -> Value {
+    if !lists.is_empty() {
+        status["lists"] = json!(lists);
+    }
     status
 }

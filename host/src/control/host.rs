@@ -23,6 +23,7 @@ use super::backfill::Backfilling;
 use super::console::{Console, Overview, Reloaded};
 use super::disk::{Disk, Seen};
 use super::heartbeat::{Due, Pulse};
+use super::lists::Lists;
 use super::pillows::{Pillows, Purpose, Report};
 use super::watch::Watch;
 use super::{Error, load, scan};
@@ -87,6 +88,7 @@ pub struct Host {
     resources: Arc<Resources>,
     watch: Watch,
     disk: Arc<Mutex<Disk>>,
+    lists: Lists,
     looks: JoinSet<Seen>,
     /// Whether something happened since the look that is under way began.
     look_again: bool,
@@ -120,6 +122,7 @@ enum Event {
     Stop,
     Files,
     Looked(Result<Seen, JoinError>),
+    Lists,
     Beat,
     Pillow(Report),
     Reload(oneshot::Sender<Reloaded>),
@@ -160,6 +163,7 @@ impl Host {
         };
         let main = resources.database(MAIN).await.map_err(Error::Resources)?;
         let backfills = Backfilling::new(Backfills::open(main).await.map_err(Error::Resources)?, purpose);
+        let lists = Lists::new(Arc::clone(&resources));
         Ok(Self {
             pillows: Pillows::new(Arc::clone(&resources), Arc::clone(&id), purpose),
             options,
@@ -168,6 +172,7 @@ impl Host {
             resources,
             watch: Watch::new(),
             disk: Arc::new(Mutex::new(disk)),
+            lists,
             looks: JoinSet::new(),
             look_again: false,
             seen: None,
@@ -227,7 +232,9 @@ impl Host {
                     self.answered_next.clear();
                     self.looked();
                 }
+                Event::Lists => self.follow(),
                 Event::Reload(reply) => {
+                    self.lists.read_again();
                     self.asked.push(reply);
                     self.look();
                 }
@@ -264,6 +271,7 @@ impl Host {
             Some(seen) = self.looks.join_next() => Event::Looked(seen),
             _ = beats.tick() => Event::Beat,
             () = self.watch.changed() => Event::Files,
+            () = self.lists.changed() => Event::Lists,
             Some(reply) = self.reloads.recv() => Event::Reload(reply),
             () = all_true(caught_up), if waits_for_end => Event::CaughtUp,
         }
@@ -300,7 +308,7 @@ impl Host {
             saying.insert(note);
         }
         self.said = saying;
-        self.watch.follow(&seen.files, &self.options.pipelines);
+        self.watch.follow(&seen.files, &self.options.pipelines, &seen.folders);
         let reloaded = Reloaded {
             pillows: seen.wanted.keys().map(ToString::to_string).collect(),
             problems: seen.problems.iter().cloned().collect(),
@@ -342,7 +350,9 @@ impl Host {
     }
 
     fn follow(&mut self) {
-        if let Some(seen) = &self.seen {
+        if let Some(seen) = &mut self.seen {
+            self.lists.fill(seen);
+            self.pillows.note_lists(self.lists.status(seen));
             self.pillows.follow(seen);
         }
     }

@@ -14,6 +14,7 @@ mod disk;
 mod environment;
 mod heartbeat;
 mod host;
+mod lists;
 mod load;
 mod modules;
 mod pillows;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,8 @@ use crate::pipeline::{Generation, Pillow, State, Status};
 
 use super::assemble::Resources;
 use super::disk::Seen;
-use super::plan::{Action, Shape, plan};
+use super::lists;
+use super::plan::{Action, Held, Shape, plan};
 use super::supervise::{Handle, Hold, supervise};
 use super::swap::{Built, LastSwap, Ready, Scope, build};
 
@@ -47,6 +49,8 @@ pub(super) struct Pillows {
     builds: JoinSet<Box<Built>>,
     building: BTreeMap<task::Id, (PillowName, Shape)>,
     refused: BTreeMap<PillowName, Refused>,
+    /// How the lists of each pillow are, where it has some.
+    lists: BTreeMap<PillowName, Vec<Value>>,
 }
 
 /// A pillow that runs, or settles what it has before it ends.
@@ -80,6 +84,16 @@ pub(super) struct Refused {
 }
 
 impl Running {
+    /// What each processor complains of in its configuration.
+    pub(super) fn problems(&self) -> Vec<Vec<String>> {
+        let generation = self.handle.generations.borrow();
+        let processors = self.shape.pillow.processors.iter().zip(&self.shape.lists);
+        let complaints = processors
+            .zip(&generation.stages)
+            .map(|((entry, lists), stage)| lists::problems(entry, lists, &stage.processor.description().problems));
+        complaints.collect()
+    }
+
     /// Says how many of its failures are parked.
     pub(super) fn count_parked(&self, name: &PillowName, count: u64) {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
@@ -107,6 +121,7 @@ impl Pillows {
             builds: JoinSet::new(),
             building: BTreeMap::new(),
             refused: BTreeMap::new(),
+            lists: BTreeMap::new(),
         }
     }
 
@@ -120,10 +135,21 @@ impl Pillows {
         self.refused.iter().filter(|(name, _)| !self.running.contains_key(*name))
     }
 
+    /// How the lists of a pillow are.
+    pub(super) fn lists(&self, name: &PillowName) -> &[Value] {
+        self.lists.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Takes note of how the lists are.
+    pub(super) fn note_lists(&mut self, lists: BTreeMap<PillowName, Vec<Value>>) {
+        self.lists = lists;
+    }
+
     /// Whether nothing is being built and nothing is about to begin.
     pub(super) fn is_settled(&self, seen: &Seen) -> bool {
         self.builds.is_empty()
             && self.running.values().all(|running| !running.handle.stop.is_cancelled())
+            && seen.wanted.values().all(|shape| !shape.is_loading())
             && seen.wanted.keys().all(|name| self.running.contains_key(name) || self.refused.contains_key(name))
     }
 
@@ -151,13 +177,17 @@ impl Pillows {
         busy.extend(ending.map(|(name, _)| name.clone()));
         let running = self.running.iter().filter(|(name, _)| !busy.contains(name));
         let running = running.map(|(name, running)| (name.clone(), (running.file.clone(), running.shape.clone())));
-        let wanted = seen.wanted.iter().filter(|(name, _)| !busy.contains(name));
+        // What is being read for the first time comes soon; until then the running one goes on.
+        let is_due = |(name, shape): &(&PillowName, &Shape)| !busy.contains(*name) && !shape.is_loading();
+        let loading = seen.wanted.iter().filter(|(_, shape)| shape.is_loading()).map(|(name, _)| name.clone());
+        let held = Held { names: seen.held.names.iter().cloned().chain(loading).collect(), ..seen.held.clone() };
+        let wanted = seen.wanted.iter().filter(is_due);
         let now = Instant::now();
         let refused = self.refused.iter().filter(|(_, refused)| refused.again.is_none_or(|(when, _)| when > now));
         let actions = plan(
             &running.collect(),
             &wanted.map(|(name, shape)| (name.clone(), shape.clone())).collect(),
-            &seen.held,
+            &held,
             &refused.map(|(name, refused)| (name.clone(), refused.shape.clone())).collect(),
         );
         for action in actions {
@@ -187,10 +217,11 @@ impl Pillows {
         let (Some(manifest), Some(shape)) = (seen.manifests.get(name).cloned(), seen.wanted.get(name)) else {
             return;
         };
+        let lists = shape.lists.clone();
         let number = self.running.get(name).map_or(0, |running| running.handle.generations.borrow().number) + 1;
         let resources = Arc::clone(&self.resources);
         tracing::info!(pillow = %name, generation = number, "building");
-        let task = self.builds.spawn(async move { Box::new(build(manifest, number, scope, &resources).await) });
+        let task = self.builds.spawn(async move { Box::new(build(manifest, lists, number, scope, &resources).await) });
         self.building.insert(task.id(), (name.clone(), shape.clone()));
     }
 
@@ -229,6 +260,11 @@ impl Pillows {
             Err(error) => return self.refuse(&name, shape, chain(&error), error.may_pass()),
         };
         self.refused.remove(&name);
+        for (entry, (stage, lists)) in shape.pillow.processors.iter().zip(generation.stages.iter().zip(&shape.lists)) {
+            for problem in lists::problems(entry, lists, &stage.processor.description().problems) {
+                tracing::error!(pillow = %name, processor = %entry.name, problem, "left out");
+            }
+        }
         let file = manifest.file().to_path_buf();
         match (self.running.get_mut(&name), frame) {
             (Some(running), None) => {

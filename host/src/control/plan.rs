@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::manifest::Pillow;
 use crate::model::PillowName;
 
+use super::lists;
 use super::modules::Found;
 
 /// What a pillow is made of: two that are equal need no step from one to the other.
@@ -15,6 +16,15 @@ pub(super) struct Shape {
     pub(super) pillow: Pillow,
     /// The modules of its processors, in their order. A change swaps.
     pub(super) modules: Vec<Found>,
+    /// The lists of each processor's configuration that live elsewhere. A change swaps, too.
+    pub(super) lists: Vec<Vec<lists::Found>>,
+}
+
+impl Shape {
+    /// Whether something of it is still being read for the first time.
+    pub(super) fn is_loading(&self) -> bool {
+        self.lists.iter().flatten().any(|found| matches!(found, lists::Found::Loading))
+    }
 }
 
 /// Pillows that go on as they are although they are not among the wanted, because their files cannot be read now.
@@ -108,7 +118,7 @@ mod tests {
             let (name, numbers) = word.split_once('=').unwrap();
             let (topic, module) = numbers.split_once('/').unwrap();
             let modules = vec![Ok(Digest([module.parse().unwrap(); 32]))];
-            (PillowName::new(name), Shape { pillow: pillow(topic), modules })
+            (PillowName::new(name), Shape { pillow: pillow(topic), modules, lists: Vec::new() })
         };
         text.split_whitespace().map(shape).collect()
     }

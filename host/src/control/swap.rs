@@ -13,8 +13,8 @@ use crate::processor::{Processor, StartError, wasm};
 use crate::sink::{PrepareError, Sink};
 
 use super::assemble::Resources;
-use super::modules;
 use super::plan::Shape;
+use super::{lists, modules};
 
 /// What came of the latest attempt to change a pillow's processors.
 #[derive(Debug, Clone, Default)]
@@ -64,6 +64,14 @@ pub(super) enum BuildError {
         processor: String,
         /// Why.
         source: StartError,
+    },
+    /// A list of its configuration is not there.
+    #[error("processor {processor}: {reason}")]
+    List {
+        /// Which.
+        processor: String,
+        /// Which list, and why.
+        reason: String,
     },
     /// It writes to something that the manifest gives no sink for.
     #[error("processor {processor} declares {what}, but the manifest names no sink for it: add `{key} = \"…\"`")]
@@ -118,28 +126,35 @@ impl LastSwap {
 
 /// Loads and configures the manifest's processors, checks them against the sinks, and makes their tables and indices:
 /// the sinks come last, so a module that does not start or does not fit changes nothing.
-pub(super) async fn build(manifest: Manifest, number: u64, scope: Scope, resources: &Resources) -> Built {
+pub(super) async fn build(
+    manifest: Manifest,
+    lists: Vec<Vec<lists::Found>>,
+    number: u64,
+    scope: Scope,
+    resources: &Resources,
+) -> Built {
     let contents = read(&manifest).await;
     let found = |content: &std::io::Result<Vec<u8>>| match content {
         Ok(bytes) => Ok(modules::digest(bytes)),
         Err(error) => Err(error.kind()),
     };
-    let shape = Shape { pillow: manifest.pillow().clone(), modules: contents.iter().map(found).collect() };
-    let result = make(&manifest, contents, number, scope, resources).await;
+    let shape = Shape { pillow: manifest.pillow().clone(), modules: contents.iter().map(found).collect(), lists };
+    let result = make(&manifest, contents, &shape.lists, number, scope, resources).await;
     Built { manifest, shape, result }
 }
 
 async fn make(
     manifest: &Manifest,
     contents: Vec<std::io::Result<Vec<u8>>>,
+    lists: &[Vec<lists::Found>],
     number: u64,
     scope: Scope,
     resources: &Resources,
 ) -> Result<Ready, BuildError> {
     let mut loaded = Vec::new();
-    for (entry, content) in manifest.pillow().processors.iter().zip(contents) {
+    for ((entry, content), lists) in manifest.pillow().processors.iter().zip(contents).zip(lists) {
         // What could not be read is read again there, where the error is told with the file's name.
-        let processor = load(manifest, entry, content.ok(), resources).await?;
+        let processor = load(manifest, (entry, lists), content.ok(), resources).await?;
         bind(entry, processor.as_ref())?;
         loaded.push((entry, processor));
     }
@@ -174,14 +189,16 @@ async fn read(manifest: &Manifest) -> Vec<std::io::Result<Vec<u8>>> {
 
 async fn load(
     manifest: &Manifest,
-    entry: &ProcessorEntry,
+    (entry, lists): (&ProcessorEntry, &[lists::Found]),
     content: Option<Vec<u8>>,
     resources: &Resources,
 ) -> Result<Arc<dyn Processor>, BuildError> {
     let path = entry.module.clone();
     let names = wasm::Names { pillow: manifest.name().clone(), processor: entry.name.clone() };
     let grants = wasm::Grants { log: entry.may_log, lookups: entry.lookups.keys().map(ToString::to_string).collect() };
-    let config = entry.config.json().as_bytes().to_vec();
+    let config = lists::config(entry, lists)
+        .map_err(|reason| BuildError::List { processor: entry.name.to_string(), reason })?
+        .into_bytes();
     let limits = resources.limits.clone();
     let (engine, cache) = (resources.engine.clone(), resources.cache.clone());
     let loaded = tokio::task::spawn_blocking(move || {
@@ -263,7 +280,7 @@ async fn sink(
     }
 }
 
-/// Loads every module of the manifests and says what is wrong, without touching a sink.
+/// Loads every module of the manifests, reads their lists, and says what is wrong, without touching a sink.
 ///
 /// # Errors
 /// When the engine or the module cache cannot be had.
@@ -271,13 +288,21 @@ pub async fn check_modules(settings: &Settings, manifests: &[Manifest]) -> Resul
     let resources = Resources::open(settings).await?;
     let mut problems = Vec::new();
     for manifest in manifests {
-        for entry in &manifest.pillow().processors {
-            let checked = match load(manifest, entry, None, &resources).await {
-                Ok(processor) => bind(entry, processor.as_ref()),
+        let file = manifest.file().display();
+        let read = lists::read(manifest, &resources).await;
+        for (entry, lists) in manifest.pillow().processors.iter().zip(&read) {
+            let troubles = lists::troubles(lists);
+            problems.extend(troubles.into_iter().map(|trouble| format!("{file}: processor {}: {trouble}", entry.name)));
+            let checked = match load(manifest, (entry, lists), None, &resources).await {
+                Ok(processor) => {
+                    let left_out = lists::problems(entry, lists, &processor.description().problems);
+                    problems.extend(left_out.iter().map(|line| format!("{file}: processor {}: {line}", entry.name)));
+                    bind(entry, processor.as_ref())
+                }
                 Err(error) => Err(error),
             };
             if let Err(error) = checked {
-                problems.push(format!("{}: {}", manifest.file().display(), chain(&error)));
+                problems.push(format!("{file}: {}", chain(&error)));
             }
         }
     }

@@ -46,6 +46,8 @@ struct Interest {
     entries: BTreeSet<PathBuf>,
     /// Directories of which every manifest counts.
     folders: BTreeSet<PathBuf>,
+    /// Directories of which everything counts.
+    whole: BTreeSet<PathBuf>,
     /// All watched directories.
     directories: BTreeSet<PathBuf>,
 }
@@ -78,12 +80,13 @@ impl Watch {
         }
     }
 
-    /// Watches these files and the manifests of this folder, through all links; nothing else.
-    pub(super) fn follow(&mut self, files: &BTreeSet<PathBuf>, folder: &Path) {
+    /// Watches these files, the manifests of this folder and whatever is in the `whole` ones, through all links; nothing
+    /// else.
+    pub(super) fn follow(&mut self, files: &BTreeSet<PathBuf>, folder: &Path, whole: &BTreeSet<PathBuf>) {
         let Some(watcher) = &mut self.watcher else {
             return;
         };
-        let interest = Interest::of(files, folder);
+        let interest = Interest::of(files, folder, whole);
         let inode = |directory: &PathBuf| Some((directory.clone(), std::fs::metadata(directory).ok()?.ino()));
         let wanted: BTreeMap<PathBuf, u64> = interest.directories.iter().filter_map(inode).collect();
         *lock(&self.interest) = interest;
@@ -135,7 +138,7 @@ impl Watch {
 }
 
 impl Interest {
-    fn of(files: &BTreeSet<PathBuf>, folder: &Path) -> Self {
+    fn of(files: &BTreeSet<PathBuf>, folder: &Path, whole: &BTreeSet<PathBuf>) -> Self {
         let mut interest = Self::default();
         for file in files {
             interest.take(trail(file));
@@ -145,6 +148,14 @@ impl Interest {
         if let Ok(real) = folder.canonicalize() {
             interest.directories.insert(real.clone());
             interest.folders.insert(real);
+        }
+        for folder in whole {
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            interest.take(trail(folder));
+            if let Ok(real) = folder.canonicalize() {
+                interest.directories.insert(real.clone());
+                interest.whole.insert(real);
+            }
         }
         interest
     }
@@ -160,9 +171,11 @@ impl Interest {
             return false;
         }
         let matters = |path: &PathBuf| {
+            let within = |folders: &BTreeSet<PathBuf>| path.parent().is_some_and(|parent| folders.contains(parent));
             self.entries.contains(path)
+                || within(&self.whole)
                 || self.directories.contains(path)
-                || (is_manifest(path) && path.parent().is_some_and(|parent| self.folders.contains(parent)))
+                || (is_manifest(path) && within(&self.folders))
         };
         event.need_rescan() || event.paths.is_empty() || event.paths.iter().any(matters)
     }
@@ -254,12 +267,14 @@ mod tests {
     fn neighbours_of_what_is_watched_do_not_matter() {
         let (_folder, root) = folder();
         fs::create_dir(root.join("pipelines")).unwrap();
-        let interest = Interest::of(&BTreeSet::from([root.join("pillowtop.toml")]), &root.join("pipelines"));
+        fs::create_dir(root.join("sources")).unwrap();
+        let whole = BTreeSet::from([root.join("sources")]);
+        let interest = Interest::of(&BTreeSet::from([root.join("pillowtop.toml")]), &root.join("pipelines"), &whole);
         let matters = |path: &str| {
             let kind = notify::EventKind::Modify(notify::event::ModifyKind::Any);
             interest.contains(&notify::Event::new(kind).add_path(root.join(path)))
         };
-        for path in ["pillowtop.toml", "pipelines/new.toml", "pipelines"] {
+        for path in ["pillowtop.toml", "pipelines/new.toml", "pipelines", "sources/new.json"] {
             assert!(matters(path), "{path}");
         }
         for path in ["pillowtop.db-wal", "other.toml", "pipelines/.new.toml.swp", "pipelines/.new.toml", "search"] {

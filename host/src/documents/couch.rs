@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use crate::http::Server;
 use crate::model::{Change, Document, Outage, is_stale};
 
-use super::{DocumentStore, ListError, Listed, ListedDocument};
+use super::{Changed, DocumentStore, ListError, Listed, ListedDocument};
 
 /// Ids of one request, as many as the original asks for at once.
 const CHUNK: usize = 500;
@@ -61,6 +61,26 @@ struct Id {
 #[derive(Deserialize)]
 struct Info {
     doc_count: u64,
+}
+
+#[derive(Deserialize)]
+struct Present {
+    update_seq: Box<RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Changes {
+    results: Vec<ChangedRow>,
+    last_seq: Box<RawValue>,
+}
+
+#[derive(Deserialize)]
+struct ChangedRow {
+    id: String,
+    #[serde(default)]
+    deleted: bool,
+    #[serde(default)]
+    doc: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -190,6 +210,34 @@ impl DocumentStore for CouchDocuments {
         let database = self.listed()?;
         let info: Info = self.ask(database, &[database], &[]).await.map_err(ListError::Outage)?;
         Ok(info.doc_count)
+    }
+
+    async fn mark(&self) -> Result<Option<Arc<str>>, ListError> {
+        let database = self.listed()?;
+        let present: Present = self.ask(database, &[database], &[]).await.map_err(ListError::Outage)?;
+        Ok(Some(sequence(&present.update_seq)))
+    }
+
+    async fn changed(&self, mark: &str, most: NonZeroUsize) -> Result<Changed, ListError> {
+        let database = self.listed()?;
+        let limit = most.to_string();
+        let query = [("since", mark), ("limit", limit.as_str()), ("include_docs", "true")];
+        let page: Changes = self.ask(database, &[database, "_changes"], &query).await.map_err(ListError::Outage)?;
+        let more = page.results.len() >= most.get();
+        let content = |row: ChangedRow| {
+            let document = row.doc.filter(|_| !row.deleted).map(|document| Bytes::from(document.get().to_owned()));
+            (Arc::from(row.id), document)
+        };
+        let rows = page.results.into_iter().filter(|row| !row.id.starts_with("_design/"));
+        Ok(Changed { documents: rows.map(content).collect(), mark: sequence(&page.last_seq), more })
+    }
+}
+
+/// A sequence is a number on old servers and a text on newer ones; either is handed back as it came.
+fn sequence(raw: &RawValue) -> Arc<str> {
+    match serde_json::from_str::<String>(raw.get()) {
+        Ok(text) => Arc::from(text),
+        Err(_number) => Arc::from(raw.get()),
     }
 }
 

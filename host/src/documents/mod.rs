@@ -13,6 +13,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::model::{Change, Document, Outage};
 
@@ -32,6 +33,17 @@ pub struct ListedDocument {
     pub source: Option<Arc<str>>,
     /// Its id.
     pub id: Arc<str>,
+}
+
+/// What changed in a store after a mark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// The documents as they are now, in the order of their changes; none of one that is gone.
+    pub documents: Vec<(Arc<str>, Option<Bytes>)>,
+    /// Marks the place behind them.
+    pub mark: Arc<str>,
+    /// Whether there are more.
+    pub more: bool,
 }
 
 /// Why a store does not say what it holds.
@@ -70,6 +82,24 @@ pub trait DocumentStore: Send + Sync {
     /// As there.
     async fn count(&self) -> Result<u64, ListError> {
         Err(ListError::Unable("this kind of document store cannot list what it holds".to_owned()))
+    }
+
+    /// A mark of the present: what is stored later is among what [`DocumentStore::changed`] tells after it. None where
+    /// the store cannot tell what changes in it.
+    ///
+    /// # Errors
+    /// As for [`DocumentStore::list`].
+    async fn mark(&self) -> Result<Option<Arc<str>>, ListError> {
+        Ok(None)
+    }
+
+    /// What changed after a mark, at most about `most`.
+    ///
+    /// # Errors
+    /// When the store cannot tell, or cannot answer now.
+    async fn changed(&self, mark: &str, most: NonZeroUsize) -> Result<Changed, ListError> {
+        let _ = (mark, most);
+        Err(ListError::Unable("this kind of document store cannot tell what changes in it".to_owned()))
     }
 
     /// Whether a document is as old as its change, because it travels in it. What comes of it is then ordered by the

@@ -6,12 +6,14 @@
 //! Deliberately absent: I/O. The caller brings the texts, and answers for variables and other files by [`Lookup`].
 //! Whether a module can be loaded or a server answers is not asked here.
 
+mod lists;
 mod names;
 mod observe;
 mod pillow;
 mod problem;
 mod read_elasticsearch;
 mod read_feed;
+mod read_lists;
 mod read_pillow;
 mod read_settings;
 mod report;
@@ -23,6 +25,7 @@ mod shapes;
 mod tests;
 mod units;
 
+pub use lists::{ConfigList, ListSource, Times};
 pub use observe::{Admin, MetricsUse, Observe, Traces};
 pub use pillow::{Batches, Configuration, DocumentsUse, Failures, FeedUse, Manifest, Pillow, Processor};
 pub use problem::{Code, Problem};

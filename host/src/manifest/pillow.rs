@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::lists::ConfigList;
 use super::settings::{MAIN, Settings, Used};
 use crate::feed::{Limits, Start};
 use crate::model::{Collapse, Digest, PillowName, ProcessorName};
@@ -107,6 +108,8 @@ pub struct Processor {
     pub caches: Option<Arc<str>>,
     /// Its configuration.
     pub config: Configuration,
+    /// Lists of the configuration that come from elsewhere.
+    pub lists: Vec<ConfigList>,
 }
 
 /// A processor's configuration as JSON text. It may hold secrets: `Debug` prints nothing of it.
@@ -166,8 +169,9 @@ impl Pillow {
         let lookups = self.processors.iter().flat_map(|processor| processor.lookups.values());
         let stores = self.documents.sources.values().chain([&self.documents.default]).chain(lookups);
         names.extend(stores.cloned().map(Used::Documents));
-        for Processor { tables, indices, topics, caches, .. } in &self.processors {
+        for Processor { tables, indices, topics, caches, lists, .. } in &self.processors {
             names.extend([tables, indices, topics, caches].into_iter().flatten().cloned().map(Used::Sink));
+            names.extend(lists.iter().filter_map(ConfigList::used));
         }
         names
     }
@@ -203,7 +207,7 @@ impl Pillow {
 
 impl Processor {
     fn canonical(&self) -> Value {
-        let Self { name, module, may_log, lookups, tables, indices, topics, caches, config } = self;
+        let Self { name, module, may_log, lookups, tables, indices, topics, caches, config, lists } = self;
         json!({
             "name": name.as_str(),
             "module": module.to_string_lossy(),
@@ -211,6 +215,7 @@ impl Processor {
             "lookups": plain(lookups),
             "sinks": [tables.as_deref(), indices.as_deref(), topics.as_deref(), caches.as_deref()],
             "config": config.json(),
+            "lists": lists.iter().map(ConfigList::canonical).collect::<Vec<_>>(),
         })
     }
 }

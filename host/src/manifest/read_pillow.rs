@@ -13,7 +13,7 @@ use super::problem::Code;
 use super::read_settings::Defined;
 use super::report::Report;
 use super::section::{Section, Text, Value};
-use super::{non_zero, read_feed, shapes};
+use super::{non_zero, read_feed, read_lists, shapes};
 use crate::feed::Limits;
 use crate::model::{Collapse, PillowName, ProcessorName};
 
@@ -159,8 +159,9 @@ impl<'a> Reader<'a, '_> {
         let topics = self.sink(section, "topics", &["kafka", "memory"]);
         let caches = self.sink(section, "caches", &["redis", "memory"]);
         let config = config(section);
-        let name = ProcessorName::new(named?);
-        Some(Processor { name, module: module?, may_log, lookups, tables, indices, topics, caches, config: config? })
+        let lists = read_lists::lists(section, self.defined, config.as_ref());
+        let (name, module, config) = (ProcessorName::new(named?), module?, config?);
+        Some(Processor { name, module, may_log, lookups, tables, indices, topics, caches, config, lists })
     }
 
     fn sink(&self, section: &Section<'_>, key: &str, kinds: &[&'static str]) -> Option<Arc<str>> {

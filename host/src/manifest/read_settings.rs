@@ -57,6 +57,7 @@ pub(super) struct Defined {
     pub(super) feeds: Group,
     pub(super) documents: Group,
     pub(super) sinks: Group,
+    pub(super) databases: Group,
 }
 
 /// Reads the whole file. What it defines is known also where it has problems; the settings count if it has none.
@@ -82,7 +83,7 @@ pub(super) fn read(report: &Report<'_>, table: &DeTable<'_>) -> (Settings, Defin
     reader.limits();
     reader.log();
     reader.settings.observe = Observe::read(&root);
-    (reader.settings, Defined { feeds, documents, sinks })
+    (reader.settings, Defined { feeds, documents, sinks, databases: reader.names })
 }
 
 /// `'a` is the tables' life, `'s` the shorter one of the top level's section.

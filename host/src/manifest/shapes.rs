@@ -154,13 +154,31 @@ pub(super) mod pillow {
     pub(in super::super) static FAILURES: Shape = shape("failures", &["halt-above", "window", "minimum"]);
     pub(in super::super) static PROCESSOR: Shape = shape(
         "processors",
-        &["name", "module", "grants", "lookups", "tables", "indices", "topics", "caches", "config", "config-file"],
+        &[
+            "name",
+            "module",
+            "grants",
+            "lookups",
+            "tables",
+            "indices",
+            "topics",
+            "caches",
+            "config",
+            "config-file",
+            "config-lists",
+        ],
     );
     pub(in super::super) static LOOKUPS: Shape = names("processors.lookups");
     pub(in super::super) static CONFIG: Shape = names("processors.config");
+    pub(in super::super) static CONFIG_LISTS: Shape = shape(
+        "processors.config-lists",
+        &["key", "files", "database", "query", "changed", "store", "where", "refresh", "poll"],
+    );
+    pub(in super::super) static WHERE: Shape = names("processors.config-lists.where");
 
     /// All of them.
     pub(in super::super) fn all() -> Vec<&'static Shape> {
-        vec![&ROOT, &FEED, &DOCUMENTS, &SOURCES, &BATCH, &FAILURES, &PROCESSOR, &LOOKUPS, &CONFIG]
+        let processor = [&PROCESSOR, &LOOKUPS, &CONFIG, &CONFIG_LISTS, &WHERE];
+        [&ROOT, &FEED, &DOCUMENTS, &SOURCES, &BATCH, &FAILURES].into_iter().chain(processor).collect()
     }
 }

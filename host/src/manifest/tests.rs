@@ -132,6 +132,7 @@ fn only_what_is_declared_makes_manifests_differ() {
         ("b = 1", "b = 2"),
         ("config", "grants = [\"log\"]\nconfig"),
         ("config", "lookups = { a = \"documents\" }\nconfig"),
+        ("config", "config-lists = [{ key = \"c\", files = [\"*.json\"] }]\nconfig"),
     ];
     for (from, to) in other {
         let other = manifest(&CASES.replace(from, to));
@@ -189,7 +190,7 @@ fn the_docs_name_every_key_and_no_other() {
             let Some(keys) = shape.keys else { continue };
             let path = match shape.path {
                 "" => "Top level".to_owned(),
-                "processors" => "`[[processors]]`".to_owned(),
+                "processors" | "processors.config-lists" => format!("`[[{}]]`", shape.path),
                 path => format!("`[{path}]`"),
             };
             let kind = shape.kind.map(|kind| format!(", kind `{kind}`")).unwrap_or_default();

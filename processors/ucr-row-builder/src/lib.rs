@@ -6,6 +6,7 @@
 
 mod dispatch;
 mod row;
+mod selection;
 mod vectors;
 mod world;
 
@@ -19,6 +20,7 @@ use ucr::value::{Moment, Value, parse};
 use ucr::{DataSource, EvalError, FailedValidation, LookUpKind, Outcome};
 
 use dispatch::Dispatch;
+use selection::Selection;
 use world::Lookups;
 
 pillowtop_sdk::export_processor!(UcrRowBuilder);
@@ -47,6 +49,7 @@ impl Processor for UcrRowBuilder {
         let Some(definitions) = definitions else {
             return Err(vec![Problem::new("data-sources", "is required: a list of data sources")]);
         };
+        let selection = Selection::read(&settings)?;
         let environment = settings.property("server-environment").and_then(Value::as_str);
         let mut description = Description::new();
         let mut sources: Vec<DataSource> = Vec::new();
@@ -56,7 +59,8 @@ impl Processor for UcrRowBuilder {
                     let here = environment.is_none_or(|here| {
                         read.server_environments.is_empty() || read.server_environments.iter().any(|name| name == here)
                     });
-                    for source in read.sources.into_iter().filter(|source| here && !source.is_deactivated) {
+                    let taken = |source: &DataSource| here && !source.is_deactivated && selection.takes(source);
+                    for source in read.sources.into_iter().filter(taken) {
                         if sources.iter().any(|known| known.table_name == source.table_name) {
                             let message = format!("makes the table {} a second time", source.table_name);
                             description =
@@ -90,6 +94,11 @@ impl Processor for UcrRowBuilder {
     fn process(&mut self, batch: &Batch<'_>, change: &Change<'_>) -> Result<Answer, Error> {
         if let Some(topic) = &self.vectors {
             return vectors::answer(topic, change);
+        }
+        // The original announces the domain of every document that has one. A change that says nothing of its document
+        // at all comes from a feed that cannot.
+        if change.document_type().is_some() && change.domain().is_none_or(str::is_empty) {
+            return Ok(Answer::skip("the change names no domain"));
         }
         if change.is_deleted() || change.document() == Err(Absence::Deleted) {
             return Ok(self.delete(change.domain()));

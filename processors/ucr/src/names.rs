@@ -51,6 +51,11 @@ pub fn custom_index_name(table: &str, columns: &[String]) -> String {
     format!("{}_{:.5}", head(&name, 50), md5_hex(&name))
 }
 
+/// The share of a data source where several processes divide them: the first hexadecimal digit of its table id's MD5.
+pub fn division(table_id: &str) -> char {
+    md5_hex(table_id).chars().next().unwrap_or('0')
+}
+
 /// The type of a column in PostgreSQL.
 pub fn column_type(datatype: Datatype) -> &'static str {
     match datatype {

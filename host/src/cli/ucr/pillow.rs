@@ -159,7 +159,11 @@ fn ask(processor: &WasmProcessor, at: usize, change: &Value<'_>) -> Result<Answe
     let change = Change {
         key: DocumentKey::new("vectors", text(change, "id")),
         position: Position::number(at as u64),
-        document_type: None,
+        // The original announces the type of every document that it finds.
+        document_type: change
+            .property("doc")
+            .and_then(|document| document.property("doc_type")?.as_str())
+            .map(Arc::from),
         document_subtype: optional("document_subtype"),
         domain: optional("domain"),
         revision: None,
