@@ -12,6 +12,7 @@ mod pillow;
 mod problem;
 mod read_elasticsearch;
 mod read_feed;
+mod read_lookups;
 mod read_pillow;
 mod read_settings;
 mod report;
@@ -26,6 +27,7 @@ mod units;
 pub use observe::{Admin, MetricsUse, Observe, Traces};
 pub use pillow::{Batches, Configuration, DocumentsUse, Failures, FeedUse, Manifest, Pillow, Processor};
 pub use problem::{Code, Problem};
+pub use read_lookups::LookupStore;
 pub use secret::{Lookup, Secret};
 pub use settings::{Database, Documents, Feed, Format, Level, Limits, Log, MAIN, Settings, Sink, Used};
 
@@ -144,7 +146,7 @@ impl Loaded {
         match (&self.settings, pillow) {
             (Some(settings), Some(pillow)) if problems.is_empty() => {
                 let mut uses = pillow.names();
-                let databases: Vec<Arc<str>> = uses.iter().filter_map(|used| settings.database_of(used)).collect();
+                let databases: Vec<Arc<str>> = uses.iter().flat_map(|used| settings.databases_of(used)).collect();
                 uses.extend(databases.into_iter().map(Used::Database));
                 self.manifests.push(Manifest { file, uses, pillow });
             }

@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::names::{Group, name};
 use super::pillow::{Batches, Configuration, DocumentsUse, Failures, FeedUse, Pillow, Processor};
 use super::problem::Code;
+use super::read_lookups::{DOCUMENT_KINDS, LOOKUP_KINDS};
 use super::read_settings::Defined;
 use super::report::Report;
 use super::section::{Section, Text, Value};
@@ -93,8 +94,9 @@ impl<'a> Reader<'a, '_> {
 
     fn documents(&self) -> Option<DocumentsUse> {
         let section = self.root.required_section("documents", &shapes::pillow::DOCUMENTS)?;
-        let default = section.required_text("default").and_then(|text| self.store(&text));
-        let sources = self.stores(&section, "sources", "documents.sources", &shapes::pillow::SOURCES);
+        let default = section.required_text("default").and_then(|text| self.store(&text, &DOCUMENT_KINDS));
+        let sources =
+            self.stores(&section, "sources", "documents.sources", &shapes::pillow::SOURCES, &DOCUMENT_KINDS);
         Some(DocumentsUse { default: default?, sources })
     }
 
@@ -153,7 +155,8 @@ impl<'a> Reader<'a, '_> {
         let may_log =
             section.texts("grants").iter().filter_map(|text| section.chosen("grants", text, &[("log", ())])).count()
                 > 0;
-        let lookups = self.stores(section, "lookups", "processors.lookups", &shapes::pillow::LOOKUPS);
+        let lookups =
+            self.stores(section, "lookups", "processors.lookups", &shapes::pillow::LOOKUPS, &LOOKUP_KINDS);
         let tables = self.sink(section, "tables", &["sql", "memory"]);
         let indices = self.sink(section, "indices", &["search", "elasticsearch", "memory"]);
         let topics = self.sink(section, "topics", &["kafka", "memory"]);
@@ -167,8 +170,8 @@ impl<'a> Reader<'a, '_> {
         self.reference(&section.text(key)?, |defined| &defined.sinks, kinds)
     }
 
-    fn store(&self, text: &Text) -> Option<Arc<str>> {
-        self.reference(text, |defined| &defined.documents, &[])
+    fn store(&self, text: &Text, kinds: &[&'static str]) -> Option<Arc<str>> {
+        self.reference(text, |defined| &defined.documents, kinds)
     }
 
     /// A table of names with a document store for each.
@@ -178,11 +181,12 @@ impl<'a> Reader<'a, '_> {
         key: &str,
         path: &str,
         shape: &'static shapes::Shape,
+        kinds: &[&'static str],
     ) -> BTreeMap<Arc<str>, Arc<str>> {
         let table = section.value(key).and_then(|value| section.section_of(path, value, shape));
         let mut stores = BTreeMap::new();
         for (key, value) in table.iter().flat_map(Section::entries) {
-            let store = section.text_of(&key.value, value).and_then(|text| self.store(&text));
+            let store = section.text_of(&key.value, value).and_then(|text| self.store(&text, kinds));
             stores.extend(store.map(|store| (Arc::from(key.value), store)));
         }
         stores

@@ -13,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 use super::names::{Group, name};
 use super::observe::Observe;
 use super::problem::Code;
+use super::read_lookups::{LookupStore, Routes, couch_view};
 use super::report::Report;
 use super::section::{Section, Text, Value};
 use super::settings::{Database, Documents, Feed, Format, Level, Limits, Log, MAIN, Settings, Sink};
@@ -260,6 +261,7 @@ impl<'a> Reader<'a, '_> {
 
     fn documents(&mut self) -> Group {
         let mut group = Group::new("document store");
+        let mut routes = Routes::default();
         for (path, name, value) in self.entries("documents", &shapes::settings::DOCUMENTS) {
             let name: Arc<str> = Arc::from(name.value);
             let opened = self.root.section_of_kind(&path, value, &shapes::settings::STORE);
@@ -271,6 +273,20 @@ impl<'a> Reader<'a, '_> {
                     Documents::Couch { url, database }
                 }),
                 Some(("http", section)) => Self::http_documents(&section),
+                Some(("by-type", section)) => Some(Documents::Lookup(routes.read(&path, &section))),
+                Some(("couchdb-view", section)) => {
+                    couch_view(&section, Self::http_url(&section)).map(Documents::Lookup)
+                }
+                Some(("http-lookup", section)) => {
+                    let authorization = section.optional_secret("authorization").map(|(secret, _)| secret);
+                    Self::http_url(&section).map(|url| Documents::Lookup(LookupStore::Http { url, authorization }))
+                }
+                Some(("sql-lookup", section)) => {
+                    let database = self.database_reference(&section);
+                    let query = section.required_text("query").map(|query| Self::query(&section, query));
+                    let lookup = database.zip(query).map(|(database, query)| LookupStore::Sql { database, query });
+                    lookup.map(Documents::Lookup)
+                }
                 Some((_, section)) => {
                     let database = self.database_reference(&section);
                     let query = section.required_text("query").map(|query| Self::query(&section, query));
@@ -281,6 +297,7 @@ impl<'a> Reader<'a, '_> {
             };
             self.settings.documents.extend(documents.map(|documents| (name, documents)));
         }
+        routes.check(self.root.report, &group);
         group
     }
 

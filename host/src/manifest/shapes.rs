@@ -57,7 +57,7 @@ pub(super) mod settings {
     pub(in super::super) static OPTIONS: Shape = names("feeds.NAME.options");
     pub(in super::super) static PARAMETERS: Shape = names("feeds.NAME.parameters");
     pub(in super::super) static DOCUMENTS: Shape = names("documents");
-    pub(in super::super) static STORE: [Shape; 4] = [
+    pub(in super::super) static STORE: [Shape; 8] = [
         kind("documents.NAME", "sql", &["kind", "database", "query", "ids"]),
         Shape { secrets: &["url"], ..kind("documents.NAME", "couchdb", &["kind", "url", "database"]) },
         Shape {
@@ -65,7 +65,18 @@ pub(super) mod settings {
             ..kind("documents.NAME", "http", &["kind", "url", "authorization", "at-once"])
         },
         kind("documents.NAME", "inline", &["kind"]),
+        kind("documents.NAME", "sql-lookup", &["kind", "database", "query"]),
+        Shape {
+            secrets: &["url"],
+            ..kind("documents.NAME", "couchdb-view", &["kind", "url", "database", "view", "include-docs"])
+        },
+        Shape {
+            secrets: &["url", "authorization"],
+            ..kind("documents.NAME", "http-lookup", &["kind", "url", "authorization"])
+        },
+        kind("documents.NAME", "by-type", &["kind", "types", "other"]),
     ];
+    pub(in super::super) static TYPES: Shape = names("documents.NAME.types");
     pub(in super::super) static SINKS: Shape = names("sinks");
     pub(in super::super) static SINK: [Shape; 6] = [
         kind("sinks.NAME", "sql", &["kind", "database"]),
@@ -128,6 +139,7 @@ pub(super) mod settings {
             &OPTIONS,
             &PARAMETERS,
             &DOCUMENTS,
+            &TYPES,
             &SINKS,
             &INDEX_SETTINGS,
             &SINK_OPTIONS,

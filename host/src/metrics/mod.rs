@@ -106,6 +106,12 @@ pub struct CallMetrics {
     pub bad_answers: Counter,
     /// Calls for several changes that did not come to an answer, under the original's name.
     pub batch_exceptions: Counter,
+    /// Rounds of look-ups: of all changes of a batch that asked at once.
+    pub lookup_rounds: Counter,
+    /// Queries to stores for them.
+    pub lookup_queries: Counter,
+    /// Keys in these queries.
+    pub lookup_keys: Counter,
 }
 
 /// The metrics of what a pillow does with one sink. The default counts for nobody.
@@ -267,6 +273,9 @@ impl Metrics {
             limits: faults("limit"),
             bad_answers: faults("bad-answer"),
             batch_exceptions: self.original.batch_exceptions(pillow, processor.as_str()),
+            lookup_rounds: all.lookup_rounds.get_or_create_owned(&label),
+            lookup_queries: all.lookup_queries.get_or_create_owned(&label),
+            lookup_keys: all.lookup_keys.get_or_create_owned(&label),
         }
     }
 

@@ -15,10 +15,12 @@ use crate::traces::BatchTrace;
 
 use super::generation::{Generation, Stage};
 use super::isolate::{self, Answer};
+use super::lookups::Memo;
 use super::workers::Workers;
 
-/// How often a processor may ask for more about one change; the change fails when it asks once more.
-const MOST_ROUNDS: usize = 4;
+/// How often a processor may ask for more about one change; the change fails when it asks once more. Each round is a query:
+/// what needs more of them goes through documents one by one that the store could have found together.
+const MOST_ROUNDS: usize = 10;
 
 /// What a worker thread does: some stages over some items.
 #[derive(Debug)]
@@ -151,6 +153,7 @@ pub(super) async fn process(
     if let Some(gone) = only.filter(|_| tasks.is_empty()) {
         processed.fail_all(&gone);
     }
+    let mut memo = Memo::default();
     for round in 1.. {
         if tasks.is_empty() {
             break;
@@ -172,7 +175,7 @@ pub(super) async fn process(
             if needs.is_empty() {
                 continue;
             }
-            match look_up(&processed.generation.stages[task.stage], &task, needs).await {
+            match look_up(&processed.generation.stages[task.stage], &task, needs, &mut memo).await {
                 Ok(again) => tasks.push(again),
                 Err(outage) => return Err((processed.batch, Hindrance::Lookup(outage))),
             }
@@ -182,10 +185,16 @@ pub(super) async fn process(
 }
 
 /// The items that asked for something, with what was found.
-async fn look_up(stage: &Stage, task: &Task, needs: Vec<(usize, Vec<Want>)>) -> Result<Task, Outage> {
+async fn look_up(
+    stage: &Stage,
+    task: &Task,
+    needs: Vec<(usize, Vec<Want>)>,
+    memo: &mut Memo,
+) -> Result<Task, Outage> {
     let wants: Vec<Want> = needs.iter().flat_map(|(_, wants)| wants.iter().cloned()).collect();
     let lookups = Arc::clone(&stage.lookups);
-    let mut found = lookups.find(&wants).await?.into_iter();
+    stage.counts.calls.lookup_rounds.inc();
+    let mut found = lookups.find(&wants, memo, &stage.counts.calls).await?.into_iter();
     let mut again = Task { stage: task.stage, places: Vec::new(), items: Arc::default() };
     let mut items = Vec::with_capacity(needs.len());
     for (at, wants) in needs {
@@ -230,11 +239,12 @@ impl Processed {
                     failures.into_iter().for_each(|failure| self.fail(stage, place, failure, None));
                 }
                 Answer::Outcome(Outcome::Need(wants)) if may_ask => needs.push((at, wants)),
-                Answer::Outcome(Outcome::Need(_)) => {
+                Answer::Outcome(Outcome::Need(wants)) => {
+                    let last = wants.first().map(|want| format!(": {} {}", want.lookup, want.key)).unwrap_or_default();
                     let failure = PartFailure {
                         part: None,
                         kind: FailureKind::Limit,
-                        message: format!("asked for more look-ups after {MOST_ROUNDS} rounds of them"),
+                        message: format!("asked for more look-ups after {MOST_ROUNDS} rounds of them{last}"),
                         retry: RetryHelps::No,
                     };
                     self.tallies[task.stage].failed += 1;
