@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::bindings::pillowtop::processor::types as raw;
 use crate::log::Level;
-use crate::{Problem, Processor, runtime};
+use crate::{Config, Problem, Processor, runtime};
 
 /// What the stores would answer, by look-up and key.
 type Answers = HashMap<(String, String), Vec<Vec<u8>>>;
@@ -74,7 +74,20 @@ impl<P: Processor> Harness<P> {
     /// # Errors
     /// What the processor finds wrong.
     pub fn configure(config: Value) -> Result<Self, Vec<Problem>> {
-        let configured = runtime::configure(config.to_string().as_bytes());
+        Self::start(Config::new(config.to_string().as_bytes(), None))
+    }
+
+    /// The same where only these look-ups are granted; otherwise all are.
+    ///
+    /// # Errors
+    /// What the processor finds wrong.
+    pub fn configure_granted(config: Value, lookups: &[&str]) -> Result<Self, Vec<Problem>> {
+        let lookups: Vec<String> = lookups.iter().map(ToString::to_string).collect();
+        Self::start(Config::new(config.to_string().as_bytes(), Some(&lookups)))
+    }
+
+    fn start(config: Config<'_>) -> Result<Self, Vec<Problem>> {
+        let configured = runtime::configure(config);
         let (processor, description) =
             configured.map_err(|problems| problems.into_iter().map(Problem::from_raw).collect::<Vec<_>>())?;
         Ok(Self { processor, description, answers: Answers::new(), time: "2026-01-02T03:04:05.000000Z".to_owned() })
