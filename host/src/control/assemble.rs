@@ -159,6 +159,7 @@ impl Resources {
                     window: declared.failures.window.get(),
                     minimum: declared.failures.minimum.get(),
                 },
+                queue_delay: declared.queue_delay,
             },
             in_flight: Arc::clone(&self.in_flight),
             clock: Clock::System,

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 use toml::de::{DeTable, DeValue};
@@ -22,7 +24,7 @@ use crate::model::{Collapse, PillowName, ProcessorName};
 const MOST_CHANGES: usize = 100_000;
 const CHANGES: NonZeroUsize = non_zero(256);
 /// One batch is held in memory whole, several times.
-const BATCH_BYTES: std::ops::RangeInclusive<usize> = 1 << 10..=64 << 20;
+const BATCH_BYTES: RangeInclusive<usize> = 1 << 10..=64 << 20;
 const BYTES: NonZeroUsize = non_zero(512 << 10);
 const MOST_IN_FLIGHT: usize = 256;
 const IN_FLIGHT: NonZeroUsize = non_zero(8);
@@ -32,6 +34,10 @@ const HALT_ABOVE: f64 = 0.5;
 const WIDEST_WINDOW: usize = 1_000_000;
 const WINDOW: NonZeroUsize = non_zero(1000);
 const MINIMUM: NonZeroUsize = non_zero(100);
+
+/// How long a deferred document waits: changes that follow each other closely are done once, and a report is not late.
+const QUEUE_DELAY: Duration = Duration::from_secs(30);
+const QUEUE_DELAYS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(7 * 24 * 3600);
 
 /// A pillow's name with its place, which is known also where the rest has problems.
 pub(super) type Named = (Arc<str>, std::ops::Range<usize>);
@@ -53,10 +59,12 @@ pub(super) fn read(
     let documents = reader.documents();
     let batch = reader.batch();
     let failures = reader.failures();
+    let queue = root.section("queue", &shapes::pillow::QUEUE);
+    let queue_delay = queue.map_or(QUEUE_DELAY, |queue| queue.duration("delay", QUEUE_DELAYS, QUEUE_DELAY));
     let processors = reader.processors();
     let complete = || {
         let name = PillowName::new(&named.as_ref()?.0);
-        Some(Pillow { name, paused, feed: feed?, documents: documents?, collapse, batch, failures, processors })
+        Some(Pillow { name, paused, feed: feed?, documents: documents?, collapse, batch, failures, queue_delay, processors })
     };
     let pillow = complete();
     (named, pillow)

@@ -158,12 +158,13 @@ pub(super) mod pillow {
     use super::{Shape, names, shape};
 
     pub(in super::super) static ROOT: Shape =
-        shape("", &["name", "paused", "collapse", "feed", "documents", "batch", "failures", "processors"]);
+        shape("", &["name", "paused", "collapse", "feed", "documents", "batch", "failures", "queue", "processors"]);
     pub(in super::super) static FEED: Shape = shape("feed", &["from", "topics", "start", "assignment", "group"]);
     pub(in super::super) static DOCUMENTS: Shape = shape("documents", &["default", "sources"]);
     pub(in super::super) static SOURCES: Shape = names("documents.sources");
     pub(in super::super) static BATCH: Shape = shape("batch", &["count", "bytes", "in-flight"]);
     pub(in super::super) static FAILURES: Shape = shape("failures", &["halt-above", "window", "minimum"]);
+    pub(in super::super) static QUEUE: Shape = shape("queue", &["delay"]);
     pub(in super::super) static PROCESSOR: Shape = shape(
         "processors",
         &["name", "module", "grants", "lookups", "tables", "indices", "topics", "caches", "config", "config-file"],
@@ -173,6 +174,6 @@ pub(super) mod pillow {
 
     /// All of them.
     pub(in super::super) fn all() -> Vec<&'static Shape> {
-        vec![&ROOT, &FEED, &DOCUMENTS, &SOURCES, &BATCH, &FAILURES, &PROCESSOR, &LOOKUPS, &CONFIG]
+        vec![&ROOT, &FEED, &DOCUMENTS, &SOURCES, &BATCH, &FAILURES, &QUEUE, &PROCESSOR, &LOOKUPS, &CONFIG]
     }
 }

@@ -55,6 +55,10 @@ pub struct PillowMetrics {
     pub restarts: Counter,
     /// Failures that are parked now, as last counted.
     pub parked: Gauge,
+    /// Entries that wait in its queue of deferred documents, as last counted.
+    pub queue: Gauge,
+    /// Seconds that the oldest of them waits.
+    pub queue_age: Gauge,
     /// Seconds from the close of a batch to its settle.
     pub batch_seconds: Histogram,
     /// Seconds of one bulk fetch.
@@ -229,6 +233,8 @@ impl Metrics {
             batch_entries: all.batch_entries.get_or_create_owned(&label),
             restarts: all.restarts.get_or_create_owned(&label),
             parked: all.parked_now.get_or_create_owned(&label),
+            queue: all.queue.get_or_create_owned(&label),
+            queue_age: all.queue_age.get_or_create_owned(&label),
             batch_seconds: all.batch_seconds.get_or_create_owned(&label),
             fetch_seconds: all.fetch_seconds.get_or_create_owned(&label),
             settle_seconds: all.settle_seconds.get_or_create_owned(&label),

@@ -225,7 +225,7 @@ impl Processed {
                 }
                 Answer::Outcome(Outcome::Done { writes, failures }) => {
                     let tally = &mut self.tallies[task.stage];
-                    match failures.is_empty() {
+                    match failures.iter().all(|failure| failure.kind == FailureKind::Deferred) {
                         true => tally.written += 1,
                         false => tally.failed += 1,
                     }
@@ -251,7 +251,11 @@ impl Processed {
                     self.fail(stage, place, failure, None);
                 }
                 Answer::Outcome(Outcome::Failed(failure)) => {
-                    self.tallies[task.stage].failed += 1;
+                    let tally = &mut self.tallies[task.stage];
+                    match failure.kind {
+                        FailureKind::Deferred => tally.skipped += 1,
+                        _ => tally.failed += 1,
+                    }
                     self.fail(stage, place, failure, None);
                 }
                 Answer::Fault(failure, last_log) => {
@@ -284,6 +288,31 @@ impl Processed {
     fn fail(&mut self, stage: &Stage, place: usize, failure: PartFailure, last_log: Option<String>) {
         let failure = failure_of(&self.batch, stage, place, failure, last_log);
         self.failures.push(failure);
+    }
+
+    /// The failures of the batch, each for what it is tried again as: what fails as a whole fails for every part of it
+    /// that stands in the queue.
+    pub(super) fn take_failures(&mut self) -> Vec<Failure> {
+        let failures = std::mem::take(&mut self.failures);
+        if self.batch.queued.is_empty() {
+            return failures;
+        }
+        let mut taken = Vec::with_capacity(failures.len());
+        for failure in failures {
+            let id = &failure.id;
+            let is_part_of = |queued: &&FailureId| queued.processor == id.processor && queued.document == id.document;
+            let mut parts: Vec<FailureId> = match id.part {
+                None => self.batch.queued.keys().filter(is_part_of).cloned().collect(),
+                Some(_) => Vec::new(),
+            };
+            if parts.is_empty() {
+                taken.push(failure);
+                continue;
+            }
+            parts.sort_by(|one, other| one.part.cmp(&other.part));
+            taken.extend(parts.into_iter().map(|id| Failure { id, ..failure.clone() }));
+        }
+        taken
     }
 
     /// Leaves documents to batches that closed later: whatever came of them here is forgotten.

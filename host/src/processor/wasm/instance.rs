@@ -57,8 +57,9 @@ impl Template {
         store.set_hostcall_fuel(self.limits.output_bytes.saturating_mul(2));
         begin(&mut store, &self.limits, std::iter::empty());
         let lookups: Vec<String> = self.lookups.iter().map(ToString::to_string).collect();
+        let granted: Vec<&str> = self.lookups.iter().map(AsRef::as_ref).collect();
         let configured = self.code.instantiate(&mut store).and_then(|guest| {
-            let answer = guest.pillowtop_processor_guest().call_configure(&mut store, &self.config, &lookups)?;
+            let answer = guest.pillowtop_processor_guest().call_configure(&mut store, &self.config, &granted)?;
             Ok((guest, answer))
         });
         let last_log = store.data_mut().log.end();
