@@ -69,8 +69,8 @@ mod wasm {
     use std::cell::RefCell;
 
     use super::{Export, raw};
-    use crate::{Config, Processor};
     use crate::bindings::exports::pillowtop::processor::guest::Guest;
+    use crate::{Config, Processor};
 
     thread_local! {
         // `dyn`, because a static cannot be generic; one downcast per batch.

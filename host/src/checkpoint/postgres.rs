@@ -22,8 +22,8 @@ use tokio::time::timeout;
 
 use super::columns::undecodable;
 use super::{
-    Acquired, CheckpointStore, Heartbeat, Move, Parked, ParkedFilter, QueueLength, SetError, SettleError, Settled, Settlement,
-    StoredCheckpoint,
+    Acquired, CheckpointStore, Heartbeat, Move, Parked, ParkedFilter, QueueLength, SetError, SettleError, Settled,
+    Settlement, StoredCheckpoint,
 };
 use crate::model::{Checkpoint, Clock, Outage, Partition, PillowName, WriteVersion, timestamp_text};
 use crate::sql::{Postgres, SCHEMA_LOCK};

@@ -17,8 +17,8 @@ use sqlx::{Row as _, SqliteConnection};
 
 use super::columns::undecodable;
 use super::{
-    Acquired, CheckpointStore, Heartbeat, Move, Parked, ParkedFilter, QueueLength, SetError, SettleError, Settled, Settlement,
-    StoredCheckpoint,
+    Acquired, CheckpointStore, Heartbeat, Move, Parked, ParkedFilter, QueueLength, SetError, SettleError, Settled,
+    Settlement, StoredCheckpoint,
 };
 use crate::model::{Checkpoint, Clock, Outage, Partition, PillowName, WriteVersion, timestamp_text};
 use crate::sql::Sqlite;

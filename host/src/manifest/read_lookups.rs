@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::Secret;
 use super::names::Group;
 use super::problem::Code;
 use super::report::Report;
 use super::section::{Section, Text};
 use super::shapes;
-use super::Secret;
 
 /// The kinds of stores that have the documents of changes.
 pub(super) const DOCUMENT_KINDS: [&str; 4] = ["sql", "couchdb", "http", "inline"];
@@ -68,7 +68,8 @@ impl Routes {
     pub(super) fn read(&mut self, path: &str, section: &Section<'_>) -> LookupStore {
         let mut types = BTreeMap::new();
         let shown = format!("{path}.types");
-        let table = section.value("types").and_then(|value| section.section_of(&shown, value, &shapes::settings::TYPES));
+        let table =
+            section.value("types").and_then(|value| section.section_of(&shown, value, &shapes::settings::TYPES));
         for (kind, value) in table.iter().flat_map(Section::entries) {
             if let Some(store) = section.text_of(&kind.value, value) {
                 types.insert(Arc::from(kind.value), Arc::from(store.value.as_str()));

@@ -64,7 +64,17 @@ pub(super) fn read(
     let processors = reader.processors();
     let complete = || {
         let name = PillowName::new(&named.as_ref()?.0);
-        Some(Pillow { name, paused, feed: feed?, documents: documents?, collapse, batch, failures, queue_delay, processors })
+        Some(Pillow {
+            name,
+            paused,
+            feed: feed?,
+            documents: documents?,
+            collapse,
+            batch,
+            failures,
+            queue_delay,
+            processors,
+        })
     };
     let pillow = complete();
     (named, pillow)
@@ -103,8 +113,7 @@ impl<'a> Reader<'a, '_> {
     fn documents(&self) -> Option<DocumentsUse> {
         let section = self.root.required_section("documents", &shapes::pillow::DOCUMENTS)?;
         let default = section.required_text("default").and_then(|text| self.store(&text, &DOCUMENT_KINDS));
-        let sources =
-            self.stores(&section, "sources", "documents.sources", &shapes::pillow::SOURCES, &DOCUMENT_KINDS);
+        let sources = self.stores(&section, "sources", "documents.sources", &shapes::pillow::SOURCES, &DOCUMENT_KINDS);
         Some(DocumentsUse { default: default?, sources })
     }
 
@@ -163,8 +172,7 @@ impl<'a> Reader<'a, '_> {
         let may_log =
             section.texts("grants").iter().filter_map(|text| section.chosen("grants", text, &[("log", ())])).count()
                 > 0;
-        let lookups =
-            self.stores(section, "lookups", "processors.lookups", &shapes::pillow::LOOKUPS, &LOOKUP_KINDS);
+        let lookups = self.stores(section, "lookups", "processors.lookups", &shapes::pillow::LOOKUPS, &LOOKUP_KINDS);
         let tables = self.sink(section, "tables", &["sql", "memory"]);
         let indices = self.sink(section, "indices", &["search", "elasticsearch", "memory"]);
         let topics = self.sink(section, "topics", &["kafka", "memory"]);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Change, DocumentKey, FailureId, PartFailure, Partition, ProcessorName, Progress, Undecodable, Write, WriteVersion};
+use super::{
+    Change, DocumentKey, FailureId, PartFailure, Partition, ProcessorName, Progress, Undecodable, Write, WriteVersion,
+};
 
 /// A closed batch.
 #[derive(Debug, Clone)]

@@ -60,12 +60,7 @@ impl LookupStores {
     /// # Errors
     /// When a store cannot answer now. A look-up that is not granted finds nothing: the engine has checked before
     /// that every want names a declared one.
-    pub async fn find(
-        &self,
-        wants: &[Want],
-        memo: &mut Memo,
-        counts: &CallMetrics,
-    ) -> Result<Vec<Vec<Bytes>>, Outage> {
+    pub async fn find(&self, wants: &[Want], memo: &mut Memo, counts: &CallMetrics) -> Result<Vec<Vec<Bytes>>, Outage> {
         // In the order of their names, so that what is asked does not depend on chance.
         let mut unknown: BTreeMap<&Arc<str>, BTreeSet<&Arc<str>>> = BTreeMap::new();
         for want in wants {
@@ -123,13 +118,12 @@ impl Lookups for InstanceLookups {
             return Err(format!("look-up `{}` is not granted", want.lookup));
         }
         let mut memo = Memo::default();
-        let outage = match runtime
-            .block_on(async { timeout(LIMIT, self.stores.find(wants, &mut memo, &self.counts)).await })
-        {
-            Ok(Ok(found)) => return Ok(found),
-            Ok(Err(outage)) => outage,
-            Err(_) => Outage { operation: format!("a look-up took longer than {LIMIT:?}"), source: None },
-        };
+        let outage =
+            match runtime.block_on(async { timeout(LIMIT, self.stores.find(wants, &mut memo, &self.counts)).await }) {
+                Ok(Ok(found)) => return Ok(found),
+                Ok(Err(outage)) => outage,
+                Err(_) => Outage { operation: format!("a look-up took longer than {LIMIT:?}"), source: None },
+            };
         let reason = chain(&outage);
         *self.outage.lock().unwrap_or_else(PoisonError::into_inner) = Some(outage);
         Err(reason)

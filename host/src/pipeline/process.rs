@@ -185,12 +185,7 @@ pub(super) async fn process(
 }
 
 /// The items that asked for something, with what was found.
-async fn look_up(
-    stage: &Stage,
-    task: &Task,
-    needs: Vec<(usize, Vec<Want>)>,
-    memo: &mut Memo,
-) -> Result<Task, Outage> {
+async fn look_up(stage: &Stage, task: &Task, needs: Vec<(usize, Vec<Want>)>, memo: &mut Memo) -> Result<Task, Outage> {
     let wants: Vec<Want> = needs.iter().flat_map(|(_, wants)| wants.iter().cloned()).collect();
     let lookups = Arc::clone(&stage.lookups);
     stage.counts.calls.lookup_rounds.inc();

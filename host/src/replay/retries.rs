@@ -39,7 +39,6 @@ pub fn group(parked: Vec<Parked>) -> Vec<RetryGroup> {
             changes.push(Arc::new(change));
         }
     }
-    let group =
-        |((partition, processor), (changes, queued))| RetryGroup { partition, processor, changes, queued };
+    let group = |((partition, processor), (changes, queued))| RetryGroup { partition, processor, changes, queued };
     groups.into_iter().map(group).collect()
 }
