@@ -22,23 +22,28 @@ pub struct RetryGroup {
 /// Groups parked failures for their batches. Each document is taken once per processor, whatever the number of its
 /// parts that failed; what could not be decoded has no change and cannot be tried again.
 pub fn group(parked: Vec<Parked>) -> Vec<RetryGroup> {
-    let mut groups: BTreeMap<(Partition, ProcessorName), (Vec<Arc<Change>>, HashMap<FailureId, u32>)> = BTreeMap::new();
+    let mut groups: BTreeMap<(Partition, ProcessorName), RetryGroup> = BTreeMap::new();
     for entry in parked {
         let (Some(processor), Some(change)) = (entry.failure.id.processor.clone(), entry.failure.change) else {
             continue;
         };
-        let (changes, queued) = groups.entry((entry.failure.partition, processor)).or_default();
+        let partition = entry.failure.partition;
+        let group = groups.entry((partition.clone(), processor.clone())).or_insert_with(|| RetryGroup {
+            partition,
+            processor,
+            changes: Vec::new(),
+            queued: HashMap::new(),
+        });
         let mut change = *change;
         change.attempts = entry.attempts;
         if entry.due_at.is_some() {
             // The deferral itself counts: what comes again is to be done.
             change.attempts += 1;
-            queued.insert(entry.failure.id, entry.attempts);
+            group.queued.insert(entry.failure.id, entry.attempts);
         }
-        if changes.iter().all(|known| known.key != change.key) {
-            changes.push(Arc::new(change));
+        if group.changes.iter().all(|known| known.key != change.key) {
+            group.changes.push(Arc::new(change));
         }
     }
-    let group = |((partition, processor), (changes, queued))| RetryGroup { partition, processor, changes, queued };
-    groups.into_iter().map(group).collect()
+    groups.into_values().collect()
 }
