@@ -22,6 +22,7 @@ mod case;
 mod embedded;
 mod idle;
 mod kafka;
+mod lookups;
 mod measure;
 mod memory;
 mod processors;
@@ -43,10 +44,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// A figure: its name, and what measures it.
 type Figure = (&'static str, fn(&mut Report));
 
-const FIGURES: [Figure; 8] = [
+const FIGURES: [Figure; 9] = [
     ("processors", processors::measure),
     ("memory", memory::measure),
     ("swap", swap::measure),
+    ("lookups", lookups::measure),
     ("kafka", kafka::measure),
     ("servers", servers::measure),
     ("embedded", program::embedded),
