@@ -24,6 +24,9 @@ thread_local! {
     static ANSWERS: RefCell<Answers> = RefCell::new(Answers::new());
 }
 
+/// Rounds of look-ups that the host answers.
+const MOST_ROUNDS: usize = 10;
+
 /// A configured processor.
 #[derive(Debug)]
 pub struct Harness<P> {
@@ -133,16 +136,20 @@ impl<P: Processor> Harness<P> {
     /// that are no JSON: the host refuses such answers.
     pub fn process(&mut self, fixtures: impl IntoIterator<Item = Fixture>) -> Vec<Value> {
         let mut symbols = Vec::new();
-        let changes: Vec<raw::Change> = fixtures.into_iter().map(|fixture| fixture.into_raw(&mut symbols)).collect();
+        let mut changes: Vec<raw::Change> =
+            fixtures.into_iter().map(|fixture| fixture.into_raw(&mut symbols)).collect();
         let mut outcomes = self.call(symbols.clone(), changes.clone());
-        let (again, with): (Vec<usize>, Vec<raw::Change>) = outcomes
-            .iter()
-            .enumerate()
-            .filter_map(|(at, outcome)| Some((at, self.fill(&changes[at], outcome)?)))
-            .unzip();
-        if !again.is_empty() {
-            for (at, outcome) in again.into_iter().zip(self.call(symbols, with)) {
-                outcomes[at] = outcome;
+        for _ in 0..MOST_ROUNDS {
+            let (again, with): (Vec<usize>, Vec<raw::Change>) = outcomes
+                .iter()
+                .enumerate()
+                .filter_map(|(at, outcome)| Some((at, self.fill(&changes[at], outcome)?)))
+                .unzip();
+            if again.is_empty() {
+                break;
+            }
+            for ((at, change), outcome) in again.into_iter().zip(with.clone()).zip(self.call(symbols.clone(), with)) {
+                (changes[at], outcomes[at]) = (change, outcome);
             }
         }
         let show =
@@ -172,7 +179,8 @@ impl<P: Processor> Harness<P> {
             let documents = self.answers.get(&(want.lookup.clone(), want.key.clone()))?.clone();
             Some(raw::Found { lookup: want.lookup.clone(), key: want.key.clone(), documents })
         };
-        let found = wants.iter().map(find).collect::<Option<_>>()?;
+        let mut found = change.found.clone();
+        found.extend(wants.iter().map(find).collect::<Option<Vec<_>>>()?);
         Some(raw::Change { found, ..change.clone() })
     }
 }
