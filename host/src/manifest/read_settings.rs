@@ -52,6 +52,10 @@ const HOST_PARAMETERS: [&str; 7] = ["since", "feed", "limit", "heartbeat", "time
 const HEARTBEATS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(10);
 
+/// What queries of stores look like, for those who wrote another one.
+const SOME_DOCUMENTS: &str = "select id, document, revision, deleted from documents where id in (:ids)";
+const SOME_LOOKUP: &str = "select parent as key, document from cases where parent in (:ids)";
+
 /// What the settings define, for the references in manifests.
 #[derive(Debug)]
 pub(super) struct Defined {
@@ -283,13 +287,14 @@ impl<'a> Reader<'a, '_> {
                 }
                 Some(("sql-lookup", section)) => {
                     let database = self.database_reference(&section);
-                    let query = section.required_text("query").map(|query| Self::query(&section, query));
+                    let query = section.required_text("query").map(|query| Self::query(&section, query, SOME_LOOKUP));
                     let lookup = database.zip(query).map(|(database, query)| LookupStore::Sql { database, query });
                     lookup.map(Documents::Lookup)
                 }
                 Some((_, section)) => {
                     let database = self.database_reference(&section);
-                    let query = section.required_text("query").map(|query| Self::query(&section, query));
+                    let query =
+                        section.required_text("query").map(|query| Self::query(&section, query, SOME_DOCUMENTS));
                     let ids = section.text("ids").map(|ids| ids.value);
                     database.zip(query).map(|(database, query)| Documents::Sql { database, query, ids })
                 }
@@ -313,14 +318,14 @@ impl<'a> Reader<'a, '_> {
         Some(Documents::Http { url, authorization: authorization.map(|(secret, _)| secret), at_once })
     }
 
-    fn query(section: &Section<'_>, query: Text) -> String {
+    fn query(section: &Section<'_>, query: Text, example: &str) -> String {
         let word_goes_on = |at: usize| {
             query.value[at + ":ids".len()..].starts_with(|next: char| next.is_alphanumeric() || next == '_')
         };
         let places = query.value.match_indices(":ids").filter(|(at, _)| !word_goes_on(*at)).count();
         if places != 1 {
             let message = format!("`query` must hold `:ids` once, where the ids go, and holds it {places} times");
-            let help = "such as `select id, document, revision, deleted from documents where id in (:ids)`";
+            let help = format!("such as `{example}`");
             section.report.problem_with_help(query.span, Code::InvalidValue, message, help);
         }
         query.value
