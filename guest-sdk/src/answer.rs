@@ -66,6 +66,13 @@ impl Writes {
     pub fn fail_part(&mut self, part: impl Into<String>, error: Error) {
         self.failures.push(raw::PartFailure { part: part.into(), failure: error.into_raw() });
     }
+
+    /// Puts one part off for this document: the host gives the document again when it is due, with
+    /// [`Change::attempts`](crate::Change::attempts) above 0. However often the document changes until then, it is done
+    /// once.
+    pub fn defer_part(&mut self, part: impl Into<String>) {
+        self.fail_part(part, Error::deferred());
+    }
 }
 
 impl From<Writes> for Answer {

@@ -106,7 +106,7 @@ impl<'a> Change<'a> {
         self.raw.deleted
     }
 
-    /// Failed attempts so far; 0 when it is seen for the first time.
+    /// How often the document was given before because of this change, failed or deferred; 0 when it comes from the feed.
     pub fn attempts(&self) -> u32 {
         self.raw.attempts
     }

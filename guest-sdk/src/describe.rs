@@ -8,6 +8,8 @@ use crate::bindings::pillowtop::processor::types as raw;
 #[derive(Debug, Clone, Copy)]
 pub struct Config<'a> {
     bytes: &'a [u8],
+    /// None: all.
+    lookups: Option<&'a [String]>,
 }
 
 /// What a configured processor reads and writes; a write to anything else is refused by the host.
@@ -70,8 +72,13 @@ pub struct Problem {
 }
 
 impl<'a> Config<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes }
+    pub(crate) fn new(bytes: &'a [u8], lookups: Option<&'a [String]>) -> Self {
+        Self { bytes, lookups }
+    }
+
+    /// Whether the manifest grants the look-up of this name.
+    pub fn grants_lookup(&self, name: &str) -> bool {
+        self.lookups.is_none_or(|granted| granted.iter().any(|known| known == name))
     }
 
     /// The JSON text.

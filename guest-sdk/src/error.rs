@@ -25,6 +25,8 @@ pub enum ErrorKind {
     DocumentMissing,
     /// Anything else.
     Other,
+    /// No failure: see [`Error::deferred`].
+    Deferred,
 }
 
 impl Error {
@@ -41,6 +43,13 @@ impl Error {
     /// Anything else; a retry cannot help.
     pub fn other(message: impl fmt::Display) -> Self {
         Self { kind: ErrorKind::Other, message: message.to_string(), retry_can_help: false }
+    }
+
+    /// No failure: the document is wanted later. Returned for the whole change, or by
+    /// [`Writes::defer_part`](crate::Writes::defer_part) for a part. Only for a change of no attempts yet: one that comes again
+    /// is to be done.
+    pub fn deferred() -> Self {
+        Self { kind: ErrorKind::Deferred, message: "deferred".to_owned(), retry_can_help: true }
     }
 
     /// The same, with a word on whether trying again later, with the same code and configuration, can help.
@@ -64,6 +73,7 @@ impl Error {
             ErrorKind::InvalidInput => raw::FailureKind::InvalidInput,
             ErrorKind::DocumentMissing => raw::FailureKind::DocumentMissing,
             ErrorKind::Other => raw::FailureKind::Other,
+            ErrorKind::Deferred => raw::FailureKind::Deferred,
         };
         raw::Failure { kind, message: self.message, retry_can_help: self.retry_can_help }
     }

@@ -22,8 +22,8 @@ pub(crate) fn current_index() -> Option<u32> {
 }
 
 /// Configures a processor.
-pub(crate) fn configure<P: Processor>(config: &[u8]) -> Result<(P, raw::Description), Vec<raw::Problem>> {
-    match P::configure(Config::new(config)) {
+pub(crate) fn configure<P: Processor>(config: Config<'_>) -> Result<(P, raw::Description), Vec<raw::Problem>> {
+    match P::configure(config) {
         Ok((processor, description)) => Ok((processor, description.into_raw())),
         Err(problems) => Err(problems.into_iter().map(crate::Problem::into_raw).collect()),
     }
@@ -69,8 +69,8 @@ mod wasm {
     use std::cell::RefCell;
 
     use super::{Export, raw};
-    use crate::Processor;
     use crate::bindings::exports::pillowtop::processor::guest::Guest;
+    use crate::{Config, Processor};
 
     thread_local! {
         // `dyn`, because a static cannot be generic; one downcast per batch.
@@ -78,7 +78,7 @@ mod wasm {
     }
 
     impl<P: Processor> Guest for Export<P> {
-        fn configure(config: Vec<u8>) -> Result<raw::Description, Vec<raw::Problem>> {
+        fn configure(config: Vec<u8>, lookups: Vec<String>) -> Result<raw::Description, Vec<raw::Problem>> {
             #[cfg(feature = "panic-log")]
             std::panic::set_hook(Box::new(|panic| {
                 // In one line, which the panic's own `Display` is not.
@@ -88,7 +88,7 @@ mod wasm {
                 let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text");
                 crate::log::error(super::describe_panic(&format_args!("panicked at {place}: {text}")));
             }));
-            let (processor, description) = super::configure::<P>(&config)?;
+            let (processor, description) = super::configure::<P>(Config::new(&config, Some(&lookups)))?;
             PROCESSOR.set(Some(Box::new(processor)));
             Ok(description)
         }

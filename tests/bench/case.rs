@@ -121,6 +121,7 @@ pub(crate) fn pillow(
             in_flight: 8,
             collapse: Collapse::ByDocument,
             failures: FailureLimit { share: 0.5, window: 1000, minimum: 100 },
+            queue_delay: std::time::Duration::from_secs(30),
         },
         in_flight: Arc::new(Semaphore::new(64)),
         clock,

@@ -26,6 +26,7 @@ mod idle;
 mod input;
 mod kafka;
 mod lag;
+mod lookups;
 mod measure;
 mod memory;
 mod outcome;
@@ -51,10 +52,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// A figure: its name, and what measures it.
 type Figure = (&'static str, fn(&mut Report));
 
-const FIGURES: [Figure; 13] = [
+const FIGURES: [Figure; 14] = [
     ("processors", processors::measure),
     ("memory", memory::measure),
     ("swap", swap::measure),
+    ("lookups", lookups::measure),
     ("kafka", kafka::measure),
     ("rename", rename::measure),
     ("servers", servers::measure),

@@ -10,6 +10,8 @@
 mod bench;
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[path = "checkpoint/queue.rs"]
+mod queue;
 #[path = "../support/service.rs"]
 mod service;
 
@@ -18,6 +20,11 @@ use pillowtop::checkpoint::{HEARTBEAT_LIFETIME, Heartbeat, Parked, ParkedFilter,
 use pillowtop::model::{
     Digest, Epoch, Failure, FailureId, FailureKind, Partition, PillowName, Position, ProcessorName, Progress,
     RetryHelps,
+};
+
+use queue::{
+    a_deferral_waits_in_the_queue_and_is_no_failure, rows_that_the_database_refuses_in_the_queue_halt_nothing,
+    what_fails_in_the_queue_waits_again_until_it_failed_too_often,
 };
 
 use bench::{
@@ -403,4 +410,7 @@ contract! {
     a_halt_is_kept_with_its_causes_until_the_pillow_is_resumed
     a_pillow_is_paused_until_it_is_resumed
     what_was_settled_is_there_for_the_next_host
+    a_deferral_waits_in_the_queue_and_is_no_failure
+    what_fails_in_the_queue_waits_again_until_it_failed_too_often
+    rows_that_the_database_refuses_in_the_queue_halt_nothing
 }

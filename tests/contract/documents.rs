@@ -7,6 +7,8 @@
 
 #[path = "../support/couchdb.rs"]
 mod couchdb;
+#[path = "look_ups.rs"]
+mod look_ups;
 #[path = "../support/postgres.rs"]
 mod postgres;
 #[path = "remote_stores.rs"]

@@ -85,6 +85,7 @@ fn failure(failure: &raw::Failure) -> Value {
         raw::FailureKind::InvalidInput => "invalid-input",
         raw::FailureKind::DocumentMissing => "document-missing",
         raw::FailureKind::Other => "other",
+        raw::FailureKind::Deferred => "deferred",
     };
     json!({"kind": kind, "message": failure.message, "retry_can_help": failure.retry_can_help})
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::bindings::pillowtop::processor::types as raw;
 use crate::log::Level;
-use crate::{Problem, Processor, runtime};
+use crate::{Config, Problem, Processor, runtime};
 
 /// What the stores would answer, by look-up and key.
 type Answers = HashMap<(String, String), Vec<Vec<u8>>>;
@@ -23,6 +23,9 @@ thread_local! {
     static LINES: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
     static ANSWERS: RefCell<Answers> = RefCell::new(Answers::new());
 }
+
+/// Rounds of look-ups that the host answers.
+const MOST_ROUNDS: usize = 10;
 
 /// A configured processor.
 #[derive(Debug)]
@@ -74,7 +77,20 @@ impl<P: Processor> Harness<P> {
     /// # Errors
     /// What the processor finds wrong.
     pub fn configure(config: Value) -> Result<Self, Vec<Problem>> {
-        let configured = runtime::configure(config.to_string().as_bytes());
+        Self::start(Config::new(config.to_string().as_bytes(), None))
+    }
+
+    /// The same where only these look-ups are granted; otherwise all are.
+    ///
+    /// # Errors
+    /// What the processor finds wrong.
+    pub fn configure_granted(config: Value, lookups: &[&str]) -> Result<Self, Vec<Problem>> {
+        let lookups: Vec<String> = lookups.iter().map(ToString::to_string).collect();
+        Self::start(Config::new(config.to_string().as_bytes(), Some(&lookups)))
+    }
+
+    fn start(config: Config<'_>) -> Result<Self, Vec<Problem>> {
+        let configured = runtime::configure(config);
         let (processor, description) =
             configured.map_err(|problems| problems.into_iter().map(Problem::from_raw).collect::<Vec<_>>())?;
         Ok(Self { processor, description, answers: Answers::new(), time: "2026-01-02T03:04:05.000000Z".to_owned() })
@@ -120,16 +136,20 @@ impl<P: Processor> Harness<P> {
     /// that are no JSON: the host refuses such answers.
     pub fn process(&mut self, fixtures: impl IntoIterator<Item = Fixture>) -> Vec<Value> {
         let mut symbols = Vec::new();
-        let changes: Vec<raw::Change> = fixtures.into_iter().map(|fixture| fixture.into_raw(&mut symbols)).collect();
+        let mut changes: Vec<raw::Change> =
+            fixtures.into_iter().map(|fixture| fixture.into_raw(&mut symbols)).collect();
         let mut outcomes = self.call(symbols.clone(), changes.clone());
-        let (again, with): (Vec<usize>, Vec<raw::Change>) = outcomes
-            .iter()
-            .enumerate()
-            .filter_map(|(at, outcome)| Some((at, self.fill(&changes[at], outcome)?)))
-            .unzip();
-        if !again.is_empty() {
-            for (at, outcome) in again.into_iter().zip(self.call(symbols, with)) {
-                outcomes[at] = outcome;
+        for _ in 0..MOST_ROUNDS {
+            let (again, with): (Vec<usize>, Vec<raw::Change>) = outcomes
+                .iter()
+                .enumerate()
+                .filter_map(|(at, outcome)| Some((at, self.fill(&changes[at], outcome)?)))
+                .unzip();
+            if again.is_empty() {
+                break;
+            }
+            for ((at, change), outcome) in again.into_iter().zip(with.clone()).zip(self.call(symbols.clone(), with)) {
+                (changes[at], outcomes[at]) = (change, outcome);
             }
         }
         let show =
@@ -159,7 +179,8 @@ impl<P: Processor> Harness<P> {
             let documents = self.answers.get(&(want.lookup.clone(), want.key.clone()))?.clone();
             Some(raw::Found { lookup: want.lookup.clone(), key: want.key.clone(), documents })
         };
-        let found = wants.iter().map(find).collect::<Option<_>>()?;
+        let mut found = change.found.clone();
+        found.extend(wants.iter().map(find).collect::<Option<Vec<_>>>()?);
         Some(raw::Change { found, ..change.clone() })
     }
 }

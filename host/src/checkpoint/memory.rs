@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use super::queue::{self, Entry, QueueLength};
 use super::rules::{self, HOURS_KEPT, Held, MINUTES_KEPT, minute};
 use super::{
     Acquired, CheckpointStore, Heartbeat, Move, Parked, ParkedFilter, SetError, SettleError, Settled, Settlement,
@@ -111,12 +112,18 @@ impl State {
         self.history.push(Remembered { pillow: pillow.clone(), made, minute });
     }
 
-    fn park(&mut self, pillow: &PillowName, failure: &Failure, at: Timestamp) {
+    fn park(&mut self, pillow: &PillowName, Entry { failure, waits }: &Entry<'_>, at: Timestamp) {
+        let due_at = waits.map(|waits| waits.due_at);
         let there = self.parked.iter_mut().find(|parked| parked.pillow == *pillow && parked.failure.id == failure.id);
         match there {
             Some(parked) => {
-                parked.failure = failure.clone();
-                parked.attempts += 1;
+                parked.failure = Failure::clone(failure);
+                if due_at.is_some() && parked.due_at.is_none() {
+                    parked.first_at = at;
+                }
+                let fresh = waits.is_some_and(|waits| waits.attempts == 0) && parked.attempts == 0;
+                parked.due_at = if fresh { parked.due_at.or(due_at) } else { due_at };
+                parked.attempts = waits.map_or(parked.attempts + 1, |waits| waits.attempts);
                 parked.last_at = at;
                 parked.due = false;
             }
@@ -125,11 +132,12 @@ impl State {
                 self.parked.push(Parked {
                     number: self.last_number,
                     pillow: pillow.clone(),
-                    failure: failure.clone(),
-                    attempts: 1,
+                    failure: Failure::clone(failure),
+                    attempts: waits.map_or(1, |waits| waits.attempts),
                     first_at: at,
                     last_at: at,
                     due: false,
+                    due_at,
                 });
             }
         }
@@ -147,6 +155,7 @@ impl State {
                 && filter.document_id.as_ref().is_none_or(|document| *id.document.id == **document)
                 && filter.number.is_none_or(|number| parked.number == number)
                 && (!filter.due || parked.due)
+                && parked.due_at.is_none()
         };
         self.parked.iter().filter(matches).take(limit).map(|parked| parked.number).collect()
     }
@@ -197,8 +206,8 @@ impl CheckpointStore for MemoryStore {
                     || resolution.parts_kept.contains(&part)
             });
         }
-        for failure in settlement.parked.iter().chain(&rejected) {
-            state.park(pillow, failure, at);
+        for entry in &queue::entries(settlement, &rejected) {
+            state.park(pillow, entry, at);
         }
         let is_refused = |write: &RowWrite| {
             let same = |other: &RowWrite| write.document == other.document && write.table.name == other.table.name;
@@ -257,6 +266,26 @@ impl CheckpointStore for MemoryStore {
         let state = self.state();
         let numbers = state.matching(filter);
         Ok(state.parked.iter().filter(|parked| numbers.contains(&parked.number)).cloned().collect())
+    }
+
+    async fn queued(&self, pillow: &PillowName, now: Timestamp, limit: u32) -> Result<Vec<Parked>, Outage> {
+        let state = self.state();
+        let is_due = |parked: &&Parked| parked.pillow == *pillow && parked.due_at.is_some_and(|due_at| due_at <= now);
+        let mut due: Vec<Parked> = state.parked.iter().filter(is_due).cloned().collect();
+        due.sort_by_key(|parked| (parked.due_at, parked.number));
+        due.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(due)
+    }
+
+    async fn queue_lengths(&self) -> Result<HashMap<PillowName, QueueLength>, Outage> {
+        let mut lengths: HashMap<PillowName, QueueLength> = HashMap::new();
+        for parked in self.state().parked.iter().filter(|parked| parked.due_at.is_some()) {
+            let length = lengths.entry(parked.pillow.clone()).or_default();
+            length.entries += 1;
+            let oldest = length.oldest.unwrap_or(parked.first_at);
+            length.oldest = Some(oldest.min(parked.first_at));
+        }
+        Ok(lengths)
     }
 
     async fn mark_due(&self, filter: &ParkedFilter) -> Result<u64, Outage> {

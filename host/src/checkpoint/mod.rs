@@ -9,6 +9,7 @@
 mod columns;
 pub mod memory;
 pub mod postgres;
+mod queue;
 mod rules;
 pub mod sqlite;
 mod stored;
@@ -27,6 +28,8 @@ use crate::model::{
     RowWrite, WriteVersion,
 };
 
+pub use queue::{MOST_ATTEMPTS, Queue, QueueLength};
+
 /// What one transaction commits.
 #[derive(Debug, Clone)]
 pub struct Settlement {
@@ -37,7 +40,7 @@ pub struct Settlement {
     pub owned: Vec<(Partition, Epoch)>,
     /// Progress of consecutive batches, in order; none for retries.
     pub progress: Vec<Progress>,
-    /// Failures to park. One that also stands in `resolved` is parked.
+    /// Failures to park, and deferrals, which go into the queue. One that also stands in `resolved` is parked.
     pub parked: Vec<Failure>,
     /// Documents that succeeded.
     pub resolved: Vec<Resolved>,
@@ -50,6 +53,8 @@ pub struct Settlement {
     pub most_rejected: usize,
     /// The code that ran, by processor, for failures that the database finds.
     pub digests: Vec<(crate::model::ProcessorName, crate::model::Digest)>,
+    /// What concerns the queue of deferred documents.
+    pub queue: Queue,
     /// The time to write beside it.
     pub time: Timestamp,
 }
@@ -145,6 +150,8 @@ pub struct Parked {
     pub last_at: Timestamp,
     /// Whether a retry was asked for.
     pub due: bool,
+    /// When it is tried, if it is not parked but stands in the queue.
+    pub due_at: Option<Timestamp>,
 }
 
 /// Which parked failures; absent conditions match all.
@@ -239,6 +246,12 @@ pub trait CheckpointStore: Send + Sync {
         }
         Ok(counts)
     }
+
+    /// What is due by `now` in the queue of a pillow, what is due longest first, at most `limit`.
+    async fn queued(&self, pillow: &PillowName, now: Timestamp, limit: u32) -> Result<Vec<Parked>, Outage>;
+
+    /// How much waits in the queue of each pillow that has any.
+    async fn queue_lengths(&self) -> Result<HashMap<PillowName, QueueLength>, Outage>;
 
     /// Asks for a retry of the matching failures; says how many. Those that could not be decoded cannot be retried.
     async fn mark_due(&self, filter: &ParkedFilter) -> Result<u64, Outage>;

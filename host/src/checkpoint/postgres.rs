@@ -22,8 +22,8 @@ use tokio::time::timeout;
 
 use super::columns::undecodable;
 use super::{
-    Acquired, CheckpointStore, Heartbeat, Move, Parked, ParkedFilter, SetError, SettleError, Settled, Settlement,
-    StoredCheckpoint,
+    Acquired, CheckpointStore, Heartbeat, Move, Parked, ParkedFilter, QueueLength, SetError, SettleError, Settled,
+    Settlement, StoredCheckpoint,
 };
 use crate::model::{Checkpoint, Clock, Outage, Partition, PillowName, WriteVersion, timestamp_text};
 use crate::sql::{Postgres, SCHEMA_LOCK};
@@ -156,6 +156,14 @@ impl CheckpointStore for PostgresStore {
 
     async fn parked(&self, filter: &ParkedFilter) -> Result<Vec<Parked>, Outage> {
         self.within("read parked failures", parked::list(&self.postgres.pool, filter)).await
+    }
+
+    async fn queued(&self, pillow: &PillowName, now: Timestamp, limit: u32) -> Result<Vec<Parked>, Outage> {
+        self.within("read the queue", parked::queued(&self.postgres.pool, pillow, now, limit)).await
+    }
+
+    async fn queue_lengths(&self) -> Result<HashMap<PillowName, QueueLength>, Outage> {
+        self.within("count the queues", parked::queue_lengths(&self.postgres.pool)).await
     }
 
     async fn mark_due(&self, filter: &ParkedFilter) -> Result<u64, Outage> {

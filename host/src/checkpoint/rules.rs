@@ -107,7 +107,9 @@ pub(super) fn rejections(settlement: &Settlement, refused: &[Refused]) -> Result
             bytes: None,
         });
     }
-    let documents: HashSet<&DocumentKey> = failures.iter().map(|failure| &failure.id.document).collect();
+    // What goes on waiting in the queue says nothing about the feed.
+    let parked = failures.iter().filter(|failure| settlement.queue.attempts(failure).is_none());
+    let documents: HashSet<&DocumentKey> = parked.map(|failure| &failure.id.document).collect();
     if documents.len() > settlement.most_rejected {
         return Err(SettleError::TooManyRejected(failures));
     }

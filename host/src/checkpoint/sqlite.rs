@@ -17,8 +17,8 @@ use sqlx::{Row as _, SqliteConnection};
 
 use super::columns::undecodable;
 use super::{
-    Acquired, CheckpointStore, Heartbeat, Move, Parked, ParkedFilter, SetError, SettleError, Settled, Settlement,
-    StoredCheckpoint,
+    Acquired, CheckpointStore, Heartbeat, Move, Parked, ParkedFilter, QueueLength, SetError, SettleError, Settled,
+    Settlement, StoredCheckpoint,
 };
 use crate::model::{Checkpoint, Clock, Outage, Partition, PillowName, WriteVersion, timestamp_text};
 use crate::sql::Sqlite;
@@ -125,6 +125,16 @@ impl CheckpointStore for SqliteStore {
     async fn count_parked(&self) -> Result<HashMap<PillowName, u64>, Outage> {
         let counted = parked::count(&self.sqlite.readers).await;
         counted.map_err(|error| self.outage("count parked failures", error))
+    }
+
+    async fn queued(&self, pillow: &PillowName, now: Timestamp, limit: u32) -> Result<Vec<Parked>, Outage> {
+        let read = parked::queued(&self.sqlite.readers, pillow, now, limit).await;
+        read.map_err(|error| self.outage("read the queue", error))
+    }
+
+    async fn queue_lengths(&self) -> Result<HashMap<PillowName, QueueLength>, Outage> {
+        let counted = parked::queue_lengths(&self.sqlite.readers).await;
+        counted.map_err(|error| self.outage("count the queues", error))
     }
 
     async fn mark_due(&self, filter: &ParkedFilter) -> Result<u64, Outage> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::postgres::PostgresStore;
 use super::sqlite::SqliteStore;
-use super::{CheckpointStore, Parked, ParkedFilter, Settlement};
+use super::{CheckpointStore, Parked, ParkedFilter, Queue, Settlement};
 use crate::model::{
     Change, Clock, Column, ColumnKind, DocumentKey, Epoch, Failure, FailureId, FailureKind, Partition, PillowName,
     Position, ProcessorName, Progress, Resolved, RetryHelps, RowOp, RowWrite, Table, Value,
@@ -112,6 +112,7 @@ pub(super) fn step(epoch: Epoch, from: u64, documents: &[String]) -> Settlement 
         changes: documents.iter().map(|id| (lane(), Arc::new(change(id)))).collect(),
         most_rejected: 10,
         digests: vec![],
+        queue: Queue::default(),
         time: START.parse().unwrap(),
     }
 }

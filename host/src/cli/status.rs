@@ -81,6 +81,15 @@ fn remarks(status: &Value) -> Vec<String> {
     for cause in status["causes"].as_array().into_iter().flatten() {
         lines.push(format!("cause: {}", cause.as_str().unwrap_or_default()));
     }
+    for processor in status["processors"].as_array().into_iter().flatten() {
+        let name = processor["name"].as_str().unwrap_or("?");
+        let problems = processor["problems"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        lines.extend(problems.map(|problem| format!("{name} leaves out: {problem}")));
+    }
+    if let Some(length @ 1..) = status.pointer("/queue/length").and_then(Value::as_u64) {
+        let oldest = status.pointer("/queue/oldest").and_then(Value::as_str).unwrap_or("?");
+        lines.push(format!("queue: {length} deferred, the oldest since {oldest}"));
+    }
     if let Some(error) = status.pointer("/last_swap/error").and_then(Value::as_str) {
         lines.push(format!("the running processors were kept: {error}"));
     }

@@ -1,6 +1,6 @@
 //! Makes adapters of settings and manifests: the only file that names them all.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,12 +11,15 @@ use crate::checkpoint::CheckpointStore;
 use crate::checkpoint::postgres::PostgresStore;
 use crate::checkpoint::sqlite::SqliteStore;
 use crate::documents::DocumentStore;
+use crate::documents::by_type::ByType;
 use crate::documents::couch::CouchDocuments;
+use crate::documents::couch_view;
 use crate::documents::http::HttpDocuments;
+use crate::documents::http_lookup::HttpLookup;
 use crate::documents::inline::InlineDocuments;
-use crate::documents::sql::{QueryError, SqlDocuments};
+use crate::documents::sql::{QueryError, SqlDocuments, SqlLookup};
 use crate::feed::{self, changelog, couch, kafka};
-use crate::manifest::{Documents, Feed, FeedUse, MAIN, Manifest, Secret, Settings, Sink as SinkSettings};
+use crate::manifest::{Documents, Feed, FeedUse, LookupStore, MAIN, Manifest, Secret, Settings, Sink as SinkSettings};
 use crate::metrics::{CaseTypes, FEED_TYPES, Metrics};
 use crate::model::{Clock, Outage};
 use crate::pipeline::{FailureLimit, Fetcher, Pillow, Status, Tuning, Workers};
@@ -164,6 +167,7 @@ impl Resources {
                     window: declared.failures.window.get(),
                     minimum: declared.failures.minimum.get(),
                 },
+                queue_delay: declared.queue_delay,
             },
             in_flight: Arc::clone(&self.in_flight),
             clock: Clock::System,
@@ -237,10 +241,32 @@ impl Resources {
 
     /// A document store of the settings.
     pub(super) async fn documents(&self, name: &str) -> Result<Arc<dyn DocumentStore>, Outage> {
+        if let Some(Documents::Lookup(LookupStore::ByType { types, other })) = self.settings.documents().get(name) {
+            if let Some(store) = self.stores.lock().await.get(name) {
+                return Ok(Arc::clone(store));
+            }
+            let mut by_type = BTreeMap::new();
+            for (kind, store) in types {
+                by_type.insert(Arc::clone(kind), self.store(store).await?);
+            }
+            let other = match other {
+                Some(store) => Some(self.store(store).await?),
+                None => None,
+            };
+            // Of two that come at once the first counts: what one batch found is known by its store.
+            let made: Arc<dyn DocumentStore> = Arc::new(ByType::new(by_type, other));
+            return Ok(Arc::clone(self.stores.lock().await.entry(Arc::from(name)).or_insert(made)));
+        }
+        self.store(name).await
+    }
+
+    /// One that is no mere way to others.
+    async fn store(&self, name: &str) -> Result<Arc<dyn DocumentStore>, Outage> {
         let mut stores = self.stores.lock().await;
         if let Some(store) = stores.get(name) {
             return Ok(Arc::clone(store));
         }
+        let failed = |error: QueryError| Outage::new("could not open a document store", error);
         let settings = self.settings.documents().get(name).ok_or_else(|| unknown("document store", name))?;
         let store: Arc<dyn DocumentStore> = match settings {
             Documents::Inline => Arc::new(InlineDocuments),
@@ -251,13 +277,26 @@ impl Resources {
             }
             Documents::Sql { database, query, ids } => {
                 let database = self.database(database).await?;
-                let failed = |error: QueryError| Outage::new("could not open a document store", error);
                 let store = SqlDocuments::new(&database, name, query).await.map_err(failed)?;
                 Arc::new(match ids {
                     Some(ids) => store.listing(ids).await.map_err(failed)?,
                     None => store,
                 })
             }
+            Documents::Lookup(LookupStore::Sql { database, query }) => {
+                let database = self.database(database).await?;
+                Arc::new(SqlLookup::new(&database, name, query).await.map_err(failed)?)
+            }
+            Documents::Lookup(LookupStore::CouchView { url, database, design, view, include_docs }) => {
+                let (database, design, name) = (Arc::clone(database), design.clone(), view.clone());
+                let view = couch_view::View { database, design, name, include_docs: *include_docs };
+                Arc::new(couch_view::CouchView::new(url.reveal(), view)?)
+            }
+            Documents::Lookup(LookupStore::Http { url, authorization }) => {
+                let authorization = authorization.as_ref().map(|secret| secret.reveal().to_owned());
+                Arc::new(HttpLookup::new(url.reveal(), authorization)?)
+            }
+            Documents::Lookup(LookupStore::ByType { .. }) => return Err(unknown("document store of its own", name)),
         };
         stores.insert(Arc::from(name), Arc::clone(&store));
         Ok(store)

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::checkpoint::{CheckpointStore, HEARTBEAT_LIFETIME, Heartbeat, Parked, ParkedFilter};
+use crate::checkpoint::{CheckpointStore, HEARTBEAT_LIFETIME, Heartbeat, Parked, ParkedFilter, QueueLength};
 use crate::model::{Outage, PillowName, chain, timestamp_text};
 use crate::pipeline::Snapshot;
 
@@ -21,6 +21,8 @@ const MOST_RETRIES: u32 = 500;
 const OFFER_AGAIN_AFTER: u32 = 30;
 /// So many beats between two counts of what is parked: the whole table is read for it.
 const COUNT_EVERY: u32 = 15;
+/// So many beats between two looks at how long the queues are.
+const MEASURE_EVERY: u32 = 5;
 /// Longer than this nobody waits for the database: a beat that comes too late is worth as little as none.
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -35,6 +37,10 @@ pub(super) struct Pulse {
     until_offered_again: u32,
     /// Beats until what is parked is counted.
     until_counted: u32,
+    /// Beats until the queues are measured.
+    until_measured: u32,
+    /// The queues as they were measured last.
+    queues: HashMap<PillowName, QueueLength>,
     /// Whether the last beat failed: a database that is down is said once.
     failing: bool,
     /// Whether hosts that died were cleared away.
@@ -87,11 +93,15 @@ impl Pulse {
         }
         let beat =
             |pillow: &PillowName, status| Heartbeat { pillow: pillow.clone(), host: host.to_owned(), at: now, status };
+        self.measure_queues(store, pillows, now).await?;
         let mut beats = Vec::new();
         for (name, running) in pillows.running() {
             let snapshot = running.handle.status.snapshot();
             let rate = self.rate(name, now, &snapshot);
-            beats.push(beat(name, with_lists(describe(&snapshot, running, rate), pillows.lists(name))));
+            let mut status = describe(&snapshot, running, rate);
+            let queue = self.queues.get(name).copied().unwrap_or_default();
+            status["queue"] = json!({ "length": queue.entries, "oldest": queue.oldest.map(timestamp_text) });
+            beats.push(beat(name, with_lists(status, pillows.lists(name))));
         }
         for (name, refused) in pillows.unstarted() {
             let since = timestamp_text(refused.at);
@@ -103,7 +113,11 @@ impl Pulse {
         let mut due = Due::default();
         let mut parked = Vec::new();
         for (name, running) in pillows.running() {
-            running.handle.pause(store.is_paused(name).await?);
+            let is_paused = store.is_paused(name).await?;
+            running.handle.pause(is_paused);
+            // Retries of what is parked are an operator's wish; the queue is the pillow's own work, and rests with it.
+            let queued = if is_paused { Vec::new() } else { store.queued(name, now, MOST_RETRIES).await? };
+            parked.extend(queued.into_iter().filter(|entry| has_processor(&running.handle, entry)));
             let filter =
                 ParkedFilter { pillow: Some(name.clone()), due: true, limit: MOST_RETRIES, ..ParkedFilter::default() };
             for entry in store.parked(&filter).await? {
@@ -127,6 +141,23 @@ impl Pulse {
             self.until_counted = COUNT_EVERY;
         }
         self.until_counted -= 1;
+        Ok(())
+    }
+
+    async fn measure_queues(
+        &mut self,
+        store: &Arc<dyn CheckpointStore>,
+        pillows: &Pillows,
+        now: Timestamp,
+    ) -> Result<(), Outage> {
+        if self.until_measured == 0 {
+            self.queues = store.queue_lengths().await?;
+            self.until_measured = MEASURE_EVERY;
+        }
+        self.until_measured -= 1;
+        for (name, running) in pillows.running() {
+            running.measure_queue(self.queues.get(name).copied().unwrap_or_default(), now);
+        }
         Ok(())
     }
 

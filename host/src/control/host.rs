@@ -431,6 +431,8 @@ impl Host {
             }
             self.show(true);
         }
+        // The last second counts as well, and a short run has no other.
+        self.write_metrics();
         if let Err(outage) = self.resources.checkpoints().leave(&self.id).await {
             tracing::warn!(error = %chain(&outage), "could not take the heartbeats back");
         }

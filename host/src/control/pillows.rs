@@ -11,6 +11,7 @@ use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::checkpoint::QueueLength;
 use crate::metrics::{Metrics, PillowMetrics};
 use crate::model::{Clock, PillowName, chain};
 use crate::pipeline::{Generation, Pillow, State, Status};
@@ -99,6 +100,12 @@ impl Running {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         self.metrics.parked.set(count);
         self.all_metrics.original().error_queue(name, count);
+    }
+
+    /// Says how much waits in its queue.
+    pub(super) fn measure_queue(&self, queue: QueueLength, now: Timestamp) {
+        self.metrics.queue.set(i64::try_from(queue.entries).unwrap_or(i64::MAX));
+        self.metrics.queue_age.set(queue.oldest.map_or(0, |oldest| now.duration_since(oldest).as_secs().max(0)));
     }
 }
 

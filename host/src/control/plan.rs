@@ -108,6 +108,7 @@ mod tests {
                 in_flight: NonZeroUsize::MIN,
             },
             failures: Failures { halt_above: 0.5, window: NonZeroUsize::MIN, minimum: NonZeroUsize::MIN },
+            queue_delay: std::time::Duration::ZERO,
             processors: Vec::new(),
         }
     }

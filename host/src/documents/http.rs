@@ -83,6 +83,10 @@ impl DocumentStore for HttpDocuments {
         let requests: Vec<_> = changes.iter().map(|change| self.fetch_one(change)).collect();
         stream::iter(requests).buffered(self.at_once).try_collect().await
     }
+
+    fn requests(&self, count: usize) -> u64 {
+        count as u64
+    }
 }
 
 /// Any text as one segment of a path: everything but letters, digits, `-`, `_`, `.` and `~` is escaped.

@@ -2,9 +2,14 @@
 //!
 //! One bulk fetch per batch and store. Present, deleted, missing and stale are answers; that a store cannot answer is
 //! an outage, and the batch waits. A store that can also says which documents it holds, page by page, for a backfill.
+//!
+//! Every store answers look-ups too, by key; those made for nothing else may find several documents for one key.
 
+pub mod by_type;
 pub mod couch;
+pub mod couch_view;
 pub mod http;
+pub mod http_lookup;
 pub mod inline;
 pub mod memory;
 pub mod sql;
@@ -15,7 +20,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::model::{Change, Document, Outage};
+use crate::model::{Change, Document, DocumentKey, Outage, Position};
+
+/// Ids in one query or request; more of them are asked for in several. Bounds how long one statement holds its snapshot.
+const CHUNK: usize = 500;
 
 /// A page of what a store holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -57,6 +65,15 @@ pub enum ListError {
     Outage(#[source] Outage),
 }
 
+/// What was found for the keys of a look-up.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LookedUp {
+    /// The documents of each key, in the order of the keys; those of one key in the store's order.
+    pub documents: Vec<Vec<Bytes>>,
+    /// How often a server or database was asked for it.
+    pub queries: u64,
+}
+
 /// Fetches documents.
 #[async_trait]
 pub trait DocumentStore: Send + Sync {
@@ -65,6 +82,30 @@ pub trait DocumentStore: Send + Sync {
     /// # Errors
     /// When the store cannot answer now; nothing is known about any of the documents then.
     async fn fetch(&self, changes: &[Arc<Change>]) -> Result<Vec<Document>, Outage>;
+
+    /// What is found under `keys`, each of which is given once, for the look-up of this name. Unless a store says
+    /// otherwise, a key is the id of a document.
+    ///
+    /// # Errors
+    /// When the store cannot answer now; nothing is known about any of the keys then.
+    async fn look_up(&self, lookup: &Arc<str>, keys: &[Arc<str>]) -> Result<LookedUp, Outage> {
+        let stub = |id: &Arc<str>| {
+            let key = DocumentKey { source: Arc::clone(lookup), id: Arc::clone(id) };
+            Arc::new(Change::of(key, Position::number(0)))
+        };
+        let stubs: Vec<Arc<Change>> = keys.iter().map(stub).collect();
+        let found = |document| match document {
+            Document::Present(bytes) => vec![bytes],
+            Document::Deleted | Document::Missing | Document::Stale => Vec::new(),
+        };
+        let documents = self.fetch(&stubs).await?.into_iter().map(found).collect();
+        Ok(LookedUp { documents, queries: self.requests(keys.len()) })
+    }
+
+    /// How often [`DocumentStore::fetch`] asks a server or database for so many documents.
+    fn requests(&self, count: usize) -> u64 {
+        count.div_ceil(CHUNK) as u64
+    }
 
     /// What it holds after `after`, in an order that does not change, at most `most`. What is stored or removed while
     /// the pages are read may be among them or not: its change is in the feed.
@@ -107,4 +148,16 @@ pub trait DocumentStore: Send + Sync {
     fn versions_by_position(&self) -> bool {
         false
     }
+}
+
+/// What a store that only answers look-ups gives for changes: the first document of each id.
+async fn first_of_each(store: &dyn DocumentStore, changes: &[Arc<Change>]) -> Result<Vec<Document>, Outage> {
+    let Some(first) = changes.first() else { return Ok(Vec::new()) };
+    let keys: Vec<Arc<str>> = changes.iter().map(|change| Arc::clone(&change.key.id)).collect();
+    let found = store.look_up(&first.key.source, &keys).await?;
+    let document = |mut documents: Vec<Bytes>| match documents.is_empty() {
+        true => Document::Missing,
+        false => Document::Present(documents.swap_remove(0)),
+    };
+    Ok(found.documents.into_iter().map(document).collect())
 }

@@ -25,6 +25,7 @@
 //! select id from documents where source = 'form-sql' and not deleted
 //! ```
 
+mod lookup;
 mod postgres;
 mod sqlite;
 
@@ -39,6 +40,8 @@ use crate::model::{Change, Document, Outage, is_stale};
 use crate::sql::Database;
 
 use super::{DocumentStore, ListError, Listed};
+
+pub use lookup::SqlLookup;
 
 /// Most ids in one query; a larger batch is fetched in several. Bounds how long one statement holds its snapshot.
 const CHUNK: usize = 500;

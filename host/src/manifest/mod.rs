@@ -14,6 +14,7 @@ mod problem;
 mod read_elasticsearch;
 mod read_feed;
 mod read_lists;
+mod read_lookups;
 mod read_pillow;
 mod read_settings;
 mod report;
@@ -29,6 +30,7 @@ pub use lists::{ConfigList, ListSource, Times};
 pub use observe::{Admin, MetricsUse, Observe, Traces};
 pub use pillow::{Batches, Configuration, DocumentsUse, Failures, FeedUse, Manifest, Pillow, Processor};
 pub use problem::{Code, Problem};
+pub use read_lookups::LookupStore;
 pub use secret::{Lookup, Secret};
 pub use settings::{Database, Documents, Feed, Format, Level, Limits, Log, MAIN, Settings, Sink, Used};
 
@@ -147,7 +149,7 @@ impl Loaded {
         match (&self.settings, pillow) {
             (Some(settings), Some(pillow)) if problems.is_empty() => {
                 let mut uses = pillow.names();
-                let databases: Vec<Arc<str>> = uses.iter().filter_map(|used| settings.database_of(used)).collect();
+                let databases: Vec<Arc<str>> = uses.iter().flat_map(|used| settings.databases_of(used)).collect();
                 uses.extend(databases.into_iter().map(Used::Database));
                 self.manifests.push(Manifest { file, uses, pillow });
             }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -41,6 +42,8 @@ pub struct Pillow {
     pub batch: Batches,
     /// When it halts.
     pub failures: Failures,
+    /// How long what its processors defer waits in its queue.
+    pub queue_delay: Duration,
     /// What it runs, at least one, in the order of the file.
     pub processors: Vec<Processor>,
 }
@@ -178,7 +181,7 @@ impl Pillow {
 
     /// Everything by value, in one order. The patterns name every field, so that none is forgotten.
     fn canonical(&self) -> Value {
-        let Self { name, paused, feed, documents, collapse, batch, failures, processors } = self;
+        let Self { name, paused, feed, documents, collapse, batch, failures, queue_delay, processors } = self;
         let FeedUse { from, topics, start, group } = feed;
         let DocumentsUse { default, sources } = documents;
         let Batches { limits: Limits { count, bytes }, in_flight } = batch;
@@ -200,6 +203,7 @@ impl Pillow {
             "collapse": match collapse { Collapse::ByDocument => "by-document", Collapse::None => "none" },
             "batch": [count, bytes, in_flight],
             "failures": [halt_above, window, minimum],
+            "queue": queue_delay.as_millis().to_string(),
             "processors": processors.iter().map(Processor::canonical).collect::<Vec<_>>(),
         })
     }

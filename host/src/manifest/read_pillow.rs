@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 use toml::de::{DeTable, DeValue};
@@ -10,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::names::{Group, name};
 use super::pillow::{Batches, Configuration, DocumentsUse, Failures, FeedUse, Pillow, Processor};
 use super::problem::Code;
+use super::read_lookups::{DOCUMENT_KINDS, LOOKUP_KINDS};
 use super::read_settings::Defined;
 use super::report::Report;
 use super::section::{Section, Text, Value};
@@ -21,7 +24,7 @@ use crate::model::{Collapse, PillowName, ProcessorName};
 const MOST_CHANGES: usize = 100_000;
 const CHANGES: NonZeroUsize = non_zero(256);
 /// One batch is held in memory whole, several times.
-const BATCH_BYTES: std::ops::RangeInclusive<usize> = 1 << 10..=64 << 20;
+const BATCH_BYTES: RangeInclusive<usize> = 1 << 10..=64 << 20;
 const BYTES: NonZeroUsize = non_zero(512 << 10);
 const MOST_IN_FLIGHT: usize = 256;
 const IN_FLIGHT: NonZeroUsize = non_zero(8);
@@ -31,6 +34,10 @@ const HALT_ABOVE: f64 = 0.5;
 const WIDEST_WINDOW: usize = 1_000_000;
 const WINDOW: NonZeroUsize = non_zero(1000);
 const MINIMUM: NonZeroUsize = non_zero(100);
+
+/// How long a deferred document waits: changes that follow each other closely are done once, and a report is not late.
+const QUEUE_DELAY: Duration = Duration::from_secs(30);
+const QUEUE_DELAYS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(7 * 24 * 3600);
 
 /// A pillow's name with its place, which is known also where the rest has problems.
 pub(super) type Named = (Arc<str>, std::ops::Range<usize>);
@@ -52,10 +59,22 @@ pub(super) fn read(
     let documents = reader.documents();
     let batch = reader.batch();
     let failures = reader.failures();
+    let queue = root.section("queue", &shapes::pillow::QUEUE);
+    let queue_delay = queue.map_or(QUEUE_DELAY, |queue| queue.duration("delay", QUEUE_DELAYS, QUEUE_DELAY));
     let processors = reader.processors();
     let complete = || {
         let name = PillowName::new(&named.as_ref()?.0);
-        Some(Pillow { name, paused, feed: feed?, documents: documents?, collapse, batch, failures, processors })
+        Some(Pillow {
+            name,
+            paused,
+            feed: feed?,
+            documents: documents?,
+            collapse,
+            batch,
+            failures,
+            queue_delay,
+            processors,
+        })
     };
     let pillow = complete();
     (named, pillow)
@@ -93,8 +112,8 @@ impl<'a> Reader<'a, '_> {
 
     fn documents(&self) -> Option<DocumentsUse> {
         let section = self.root.required_section("documents", &shapes::pillow::DOCUMENTS)?;
-        let default = section.required_text("default").and_then(|text| self.store(&text));
-        let sources = self.stores(&section, "sources", "documents.sources", &shapes::pillow::SOURCES);
+        let default = section.required_text("default").and_then(|text| self.store(&text, &DOCUMENT_KINDS));
+        let sources = self.stores(&section, "sources", "documents.sources", &shapes::pillow::SOURCES, &DOCUMENT_KINDS);
         Some(DocumentsUse { default: default?, sources })
     }
 
@@ -153,7 +172,7 @@ impl<'a> Reader<'a, '_> {
         let may_log =
             section.texts("grants").iter().filter_map(|text| section.chosen("grants", text, &[("log", ())])).count()
                 > 0;
-        let lookups = self.stores(section, "lookups", "processors.lookups", &shapes::pillow::LOOKUPS);
+        let lookups = self.stores(section, "lookups", "processors.lookups", &shapes::pillow::LOOKUPS, &LOOKUP_KINDS);
         let tables = self.sink(section, "tables", &["sql", "memory"]);
         let indices = self.sink(section, "indices", &["search", "elasticsearch", "memory"]);
         let topics = self.sink(section, "topics", &["kafka", "memory"]);
@@ -168,8 +187,8 @@ impl<'a> Reader<'a, '_> {
         self.reference(&section.text(key)?, |defined| &defined.sinks, kinds)
     }
 
-    fn store(&self, text: &Text) -> Option<Arc<str>> {
-        self.reference(text, |defined| &defined.documents, &[])
+    fn store(&self, text: &Text, kinds: &[&'static str]) -> Option<Arc<str>> {
+        self.reference(text, |defined| &defined.documents, kinds)
     }
 
     /// A table of names with a document store for each.
@@ -179,11 +198,12 @@ impl<'a> Reader<'a, '_> {
         key: &str,
         path: &str,
         shape: &'static shapes::Shape,
+        kinds: &[&'static str],
     ) -> BTreeMap<Arc<str>, Arc<str>> {
         let table = section.value(key).and_then(|value| section.section_of(path, value, shape));
         let mut stores = BTreeMap::new();
         for (key, value) in table.iter().flat_map(Section::entries) {
-            let store = section.text_of(&key.value, value).and_then(|text| self.store(&text));
+            let store = section.text_of(&key.value, value).and_then(|text| self.store(&text, kinds));
             stores.extend(store.map(|store| (Arc::from(key.value), store)));
         }
         stores

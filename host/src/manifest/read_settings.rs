@@ -13,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 use super::names::{Group, name};
 use super::observe::Observe;
 use super::problem::Code;
+use super::read_lookups::{LookupStore, Routes, couch_view};
 use super::report::Report;
 use super::section::{Section, Text, Value};
 use super::settings::{Database, Documents, Feed, Format, Level, Limits, Log, MAIN, Settings, Sink};
@@ -50,6 +51,10 @@ const HOST_PARAMETERS: [&str; 7] = ["since", "feed", "limit", "heartbeat", "time
 /// How often CouchDB may be asked to say that it is there; three times as long is a lost connection.
 const HEARTBEATS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// What queries of stores look like, for those who wrote another one.
+const SOME_DOCUMENTS: &str = "select id, document, revision, deleted from documents where id in (:ids)";
+const SOME_LOOKUP: &str = "select parent as key, document from cases where parent in (:ids)";
 
 /// What the settings define, for the references in manifests.
 #[derive(Debug)]
@@ -261,6 +266,7 @@ impl<'a> Reader<'a, '_> {
 
     fn documents(&mut self) -> Group {
         let mut group = Group::new("document store");
+        let mut routes = Routes::default();
         for (path, name, value) in self.entries("documents", &shapes::settings::DOCUMENTS) {
             let name: Arc<str> = Arc::from(name.value);
             let opened = self.root.section_of_kind(&path, value, &shapes::settings::STORE);
@@ -272,9 +278,24 @@ impl<'a> Reader<'a, '_> {
                     Documents::Couch { url, database }
                 }),
                 Some(("http", section)) => Self::http_documents(&section),
+                Some(("by-type", section)) => Some(Documents::Lookup(routes.read(&path, &section))),
+                Some(("couchdb-view", section)) => {
+                    couch_view(&section, Self::http_url(&section)).map(Documents::Lookup)
+                }
+                Some(("http-lookup", section)) => {
+                    let authorization = section.optional_secret("authorization").map(|(secret, _)| secret);
+                    Self::http_url(&section).map(|url| Documents::Lookup(LookupStore::Http { url, authorization }))
+                }
+                Some(("sql-lookup", section)) => {
+                    let database = self.database_reference(&section);
+                    let query = section.required_text("query").map(|query| Self::query(&section, query, SOME_LOOKUP));
+                    let lookup = database.zip(query).map(|(database, query)| LookupStore::Sql { database, query });
+                    lookup.map(Documents::Lookup)
+                }
                 Some((_, section)) => {
                     let database = self.database_reference(&section);
-                    let query = section.required_text("query").map(|query| Self::query(&section, query));
+                    let query =
+                        section.required_text("query").map(|query| Self::query(&section, query, SOME_DOCUMENTS));
                     let ids = section.text("ids").map(|ids| ids.value);
                     database.zip(query).map(|(database, query)| Documents::Sql { database, query, ids })
                 }
@@ -282,6 +303,7 @@ impl<'a> Reader<'a, '_> {
             };
             self.settings.documents.extend(documents.map(|documents| (name, documents)));
         }
+        routes.check(self.root.report, &group);
         group
     }
 
@@ -297,14 +319,14 @@ impl<'a> Reader<'a, '_> {
         Some(Documents::Http { url, authorization: authorization.map(|(secret, _)| secret), at_once })
     }
 
-    fn query(section: &Section<'_>, query: Text) -> String {
+    fn query(section: &Section<'_>, query: Text, example: &str) -> String {
         let word_goes_on = |at: usize| {
             query.value[at + ":ids".len()..].starts_with(|next: char| next.is_alphanumeric() || next == '_')
         };
         let places = query.value.match_indices(":ids").filter(|(at, _)| !word_goes_on(*at)).count();
         if places != 1 {
             let message = format!("`query` must hold `:ids` once, where the ids go, and holds it {places} times");
-            let help = "such as `select id, document, revision, deleted from documents where id in (:ids)`";
+            let help = format!("such as `{example}`");
             section.report.problem_with_help(query.span, Code::InvalidValue, message, help);
         }
         query.value

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Secret;
 use super::observe::Observe;
+use super::read_lookups::LookupStore;
 use crate::sink::elasticsearch;
 
 /// The name of the database that holds the checkpoints.
@@ -96,6 +97,8 @@ pub enum Documents {
     },
     /// The document is in the change.
     Inline,
+    /// Nothing but look-ups.
+    Lookup(LookupStore),
 }
 
 /// A sink.
@@ -248,13 +251,33 @@ impl Settings {
         match used {
             Used::Database(name) => self.databases.get(name) == other.databases.get(name),
             Used::Feed(name) => self.feeds.get(name) == other.feeds.get(name),
-            Used::Documents(name) => self.documents.get(name) == other.documents.get(name),
+            Used::Documents(name) => {
+                self.documents.get(name) == other.documents.get(name)
+                    && self.routed(name).all(|name| self.documents.get(name) == other.documents.get(name))
+            }
             Used::Sink(name) => self.sinks.get(name) == other.sinks.get(name),
         }
     }
 
-    /// The database that an entry stands on.
-    pub(super) fn database_of(&self, used: &Used) -> Option<Arc<str>> {
+    /// The stores that a store of kind `by-type` passes its keys on to.
+    fn routed(&self, name: &str) -> impl Iterator<Item = &Arc<str>> {
+        let routes = match self.documents.get(name) {
+            Some(Documents::Lookup(LookupStore::ByType { types, other })) => Some(types.values().chain(other)),
+            _ => None,
+        };
+        routes.into_iter().flatten()
+    }
+
+    /// The databases that an entry stands on.
+    pub(super) fn databases_of(&self, used: &Used) -> Vec<Arc<str>> {
+        let routed: Vec<Used> = match used {
+            Used::Documents(name) => self.routed(name).cloned().map(Used::Documents).collect(),
+            Used::Database(_) | Used::Feed(_) | Used::Sink(_) => Vec::new(),
+        };
+        [used].into_iter().chain(&routed).filter_map(|used| self.database_of(used)).collect()
+    }
+
+    fn database_of(&self, used: &Used) -> Option<Arc<str>> {
         let database = match used {
             Used::Database(name) => name,
             Used::Feed(name) => match self.feeds.get(name)? {
@@ -262,8 +285,10 @@ impl Settings {
                 Feed::Couch { .. } | Feed::Kafka { .. } => return None,
             },
             Used::Documents(name) => match self.documents.get(name)? {
-                Documents::Sql { database, .. } => database,
-                Documents::Couch { .. } | Documents::Http { .. } | Documents::Inline => return None,
+                Documents::Sql { database, .. } | Documents::Lookup(LookupStore::Sql { database, .. }) => database,
+                Documents::Couch { .. } | Documents::Http { .. } | Documents::Inline | Documents::Lookup(_) => {
+                    return None;
+                }
             },
             Used::Sink(name) => match self.sinks.get(name)? {
                 Sink::Sql { database } => database,

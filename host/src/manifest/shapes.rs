@@ -57,7 +57,7 @@ pub(super) mod settings {
     pub(in super::super) static OPTIONS: Shape = names("feeds.NAME.options");
     pub(in super::super) static PARAMETERS: Shape = names("feeds.NAME.parameters");
     pub(in super::super) static DOCUMENTS: Shape = names("documents");
-    pub(in super::super) static STORE: [Shape; 4] = [
+    pub(in super::super) static STORE: [Shape; 8] = [
         kind("documents.NAME", "sql", &["kind", "database", "query", "ids"]),
         Shape { secrets: &["url"], ..kind("documents.NAME", "couchdb", &["kind", "url", "database"]) },
         Shape {
@@ -65,7 +65,18 @@ pub(super) mod settings {
             ..kind("documents.NAME", "http", &["kind", "url", "authorization", "at-once"])
         },
         kind("documents.NAME", "inline", &["kind"]),
+        kind("documents.NAME", "sql-lookup", &["kind", "database", "query"]),
+        Shape {
+            secrets: &["url"],
+            ..kind("documents.NAME", "couchdb-view", &["kind", "url", "database", "view", "include-docs"])
+        },
+        Shape {
+            secrets: &["url", "authorization"],
+            ..kind("documents.NAME", "http-lookup", &["kind", "url", "authorization"])
+        },
+        kind("documents.NAME", "by-type", &["kind", "types", "other"]),
     ];
+    pub(in super::super) static TYPES: Shape = names("documents.NAME.types");
     pub(in super::super) static SINKS: Shape = names("sinks");
     pub(in super::super) static SINK: [Shape; 6] = [
         kind("sinks.NAME", "sql", &["kind", "database"]),
@@ -128,6 +139,7 @@ pub(super) mod settings {
             &OPTIONS,
             &PARAMETERS,
             &DOCUMENTS,
+            &TYPES,
             &SINKS,
             &INDEX_SETTINGS,
             &SINK_OPTIONS,
@@ -146,12 +158,13 @@ pub(super) mod pillow {
     use super::{Shape, names, shape};
 
     pub(in super::super) static ROOT: Shape =
-        shape("", &["name", "paused", "collapse", "feed", "documents", "batch", "failures", "processors"]);
+        shape("", &["name", "paused", "collapse", "feed", "documents", "batch", "failures", "queue", "processors"]);
     pub(in super::super) static FEED: Shape = shape("feed", &["from", "topics", "start", "assignment", "group"]);
     pub(in super::super) static DOCUMENTS: Shape = shape("documents", &["default", "sources"]);
     pub(in super::super) static SOURCES: Shape = names("documents.sources");
     pub(in super::super) static BATCH: Shape = shape("batch", &["count", "bytes", "in-flight"]);
     pub(in super::super) static FAILURES: Shape = shape("failures", &["halt-above", "window", "minimum"]);
+    pub(in super::super) static QUEUE: Shape = shape("queue", &["delay"]);
     pub(in super::super) static PROCESSOR: Shape = shape(
         "processors",
         &[
@@ -179,6 +192,6 @@ pub(super) mod pillow {
     /// All of them.
     pub(in super::super) fn all() -> Vec<&'static Shape> {
         let processor = [&PROCESSOR, &LOOKUPS, &CONFIG, &CONFIG_LISTS, &WHERE];
-        [&ROOT, &FEED, &DOCUMENTS, &SOURCES, &BATCH, &FAILURES].into_iter().chain(processor).collect()
+        [&ROOT, &FEED, &DOCUMENTS, &SOURCES, &BATCH, &FAILURES, &QUEUE].into_iter().chain(processor).collect()
     }
 }

@@ -169,6 +169,21 @@ fn a_change_of_the_settings_concerns_who_uses_the_entry() {
     check("[sinks.tables]\nkind = \"sql\"", "[sinks.tables]\nkind = \"memory\"", false);
 }
 
+#[test]
+fn a_store_that_passes_on_to_others_changes_with_them_and_their_databases() {
+    let settings = SETTINGS.to_owned()
+        + "[documents.related]\nkind = 'by-type'\ntypes = { A = 'others' }\n\
+           [documents.others]\nkind = 'sql-lookup'\ndatabase = 'elsewhere'\nquery = 'select key, document from a where key in (:ids)'\n\
+           [databases.elsewhere]\nurl = 'sqlite:elsewhere.db'\n";
+    let granted = CASES.replace("config =", "lookups = { documents = \"related\" }\nconfig =");
+    let loaded = load_texts(&settings, &[&granted]);
+    assert_eq!(loaded.problems, []);
+    for (from, to, expected) in [("from a", "from b", true), ("elsewhere.db", "other.db", true), ("x", "x", false)] {
+        let after = load_texts(&settings.replace(from, to), &[]).settings.unwrap();
+        assert_eq!(loaded.manifests[0].is_concerned(loaded.settings.as_ref().unwrap(), &after), expected, "{to}");
+    }
+}
+
 const DOCS: &str = include_str!("../../../docs/manifest.md");
 
 /// The part of the docs below this heading, up to the next one.

@@ -55,6 +55,10 @@ pub struct PillowMetrics {
     pub restarts: Counter,
     /// Failures that are parked now, as last counted.
     pub parked: Gauge,
+    /// Entries that wait in its queue of deferred documents, as last counted.
+    pub queue: Gauge,
+    /// Seconds that the oldest of them waits.
+    pub queue_age: Gauge,
     /// Seconds from the close of a batch to its settle.
     pub batch_seconds: Histogram,
     /// Seconds of one bulk fetch.
@@ -106,6 +110,12 @@ pub struct CallMetrics {
     pub bad_answers: Counter,
     /// Calls for several changes that did not come to an answer, under the original's name.
     pub batch_exceptions: Counter,
+    /// Rounds of look-ups: of all changes of a batch that asked at once.
+    pub lookup_rounds: Counter,
+    /// Queries to stores for them.
+    pub lookup_queries: Counter,
+    /// Keys in these queries.
+    pub lookup_keys: Counter,
 }
 
 /// The metrics of what a pillow does with one sink. The default counts for nobody.
@@ -223,6 +233,8 @@ impl Metrics {
             batch_entries: all.batch_entries.get_or_create_owned(&label),
             restarts: all.restarts.get_or_create_owned(&label),
             parked: all.parked_now.get_or_create_owned(&label),
+            queue: all.queue.get_or_create_owned(&label),
+            queue_age: all.queue_age.get_or_create_owned(&label),
             batch_seconds: all.batch_seconds.get_or_create_owned(&label),
             fetch_seconds: all.fetch_seconds.get_or_create_owned(&label),
             settle_seconds: all.settle_seconds.get_or_create_owned(&label),
@@ -267,6 +279,9 @@ impl Metrics {
             limits: faults("limit"),
             bad_answers: faults("bad-answer"),
             batch_exceptions: self.original.batch_exceptions(pillow, processor.as_str()),
+            lookup_rounds: all.lookup_rounds.get_or_create_owned(&label),
+            lookup_queries: all.lookup_queries.get_or_create_owned(&label),
+            lookup_keys: all.lookup_keys.get_or_create_owned(&label),
         }
     }
 

@@ -1,11 +1,13 @@
 //! A batch: consecutive entries of one partition that are fetched, processed and settled together.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Change, DocumentKey, PartFailure, Partition, ProcessorName, Progress, Undecodable, Write, WriteVersion};
+use super::{
+    Change, DocumentKey, FailureId, PartFailure, Partition, ProcessorName, Progress, Undecodable, Write, WriteVersion,
+};
 
 /// A closed batch.
 #[derive(Debug, Clone)]
@@ -32,6 +34,8 @@ pub struct Batch {
     /// The partition of the feed that its changes count as: it gives processors the topic, and failures their place. The
     /// lane itself, but for a backfill.
     pub home: Partition,
+    /// What of it stands in the pillow's queue, with how often it failed there.
+    pub queued: HashMap<FailureId, u32>,
 }
 
 /// Where the changes of a batch come from. Replays have a number, by which a batch from the feed that closes later takes

@@ -57,6 +57,8 @@ pub enum FailureKind {
     Limit,
     /// The processor said so.
     Guest,
+    /// No failure: the processor wants the document later. It stands in the pillow's queue, not among what is parked.
+    Deferred,
 }
 
 /// Whether trying again later can help.
@@ -102,8 +104,15 @@ impl FailureId {
 
 impl FailureKind {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::InvalidInput, Self::DocumentMissing, Self::Rejected, Self::Trap, Self::Limit, Self::Guest];
+    pub const ALL: [Self; 7] = [
+        Self::InvalidInput,
+        Self::DocumentMissing,
+        Self::Rejected,
+        Self::Trap,
+        Self::Limit,
+        Self::Guest,
+        Self::Deferred,
+    ];
 
     /// The text that stands in tables, metrics and listings.
     pub fn as_str(self) -> &'static str {
@@ -114,6 +123,7 @@ impl FailureKind {
             Self::Trap => "trap",
             Self::Limit => "limit",
             Self::Guest => "guest",
+            Self::Deferred => "deferred",
         }
     }
 }

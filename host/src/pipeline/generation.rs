@@ -8,7 +8,7 @@ use crate::model::{ProcessorName, Table, Write};
 use crate::processor::{Instance, Processor, StartError};
 use crate::sink::Sink;
 
-use super::fetch::{InstanceLookups, LookupStores};
+use super::lookups::{InstanceLookups, LookupStores};
 
 /// A pillow's processors, as one value: a swap is a new generation for the batches that close after it. It is dropped,
 /// with its instances, when the last batch that it was pinned by has settled.
@@ -136,7 +136,7 @@ impl Stage {
         match kept {
             Some(running) if !running.instance.is_spent() => Ok(running),
             _ => {
-                let lookups = self.lookups.for_instance();
+                let lookups = self.lookups.counted(self.counts.calls.clone());
                 let instance = self.processor.start(Arc::<InstanceLookups>::clone(&lookups))?;
                 Ok(Running { instance, lookups })
             }

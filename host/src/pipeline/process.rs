@@ -15,10 +15,12 @@ use crate::traces::BatchTrace;
 
 use super::generation::{Generation, Stage};
 use super::isolate::{self, Answer};
+use super::lookups::Memo;
 use super::workers::Workers;
 
-/// How often a processor may ask for more about one change; the change fails when it asks once more.
-const MOST_ROUNDS: usize = 4;
+/// How often a processor may ask for more about one change; the change fails when it asks once more. Each round is a query:
+/// what needs more of them goes through documents one by one that the store could have found together.
+const MOST_ROUNDS: usize = 10;
 
 /// What a worker thread does: some stages over some items.
 #[derive(Debug)]
@@ -151,6 +153,7 @@ pub(super) async fn process(
     if let Some(gone) = only.filter(|_| tasks.is_empty()) {
         processed.fail_all(&gone);
     }
+    let mut memo = Memo::default();
     for round in 1.. {
         if tasks.is_empty() {
             break;
@@ -172,7 +175,7 @@ pub(super) async fn process(
             if needs.is_empty() {
                 continue;
             }
-            match look_up(&processed.generation.stages[task.stage], &task, needs).await {
+            match look_up(&processed.generation.stages[task.stage], &task, needs, &mut memo).await {
                 Ok(again) => tasks.push(again),
                 Err(outage) => return Err((processed.batch, Hindrance::Lookup(outage))),
             }
@@ -182,10 +185,11 @@ pub(super) async fn process(
 }
 
 /// The items that asked for something, with what was found.
-async fn look_up(stage: &Stage, task: &Task, needs: Vec<(usize, Vec<Want>)>) -> Result<Task, Outage> {
+async fn look_up(stage: &Stage, task: &Task, needs: Vec<(usize, Vec<Want>)>, memo: &mut Memo) -> Result<Task, Outage> {
     let wants: Vec<Want> = needs.iter().flat_map(|(_, wants)| wants.iter().cloned()).collect();
     let lookups = Arc::clone(&stage.lookups);
-    let mut found = lookups.find(&wants).await?.into_iter();
+    stage.counts.calls.lookup_rounds.inc();
+    let mut found = lookups.find(&wants, memo, &stage.counts.calls).await?.into_iter();
     let mut again = Task { stage: task.stage, places: Vec::new(), items: Arc::default() };
     let mut items = Vec::with_capacity(needs.len());
     for (at, wants) in needs {
@@ -216,7 +220,7 @@ impl Processed {
                 }
                 Answer::Outcome(Outcome::Done { writes, failures }) => {
                     let tally = &mut self.tallies[task.stage];
-                    match failures.is_empty() {
+                    match failures.iter().all(|failure| failure.kind == FailureKind::Deferred) {
                         true => tally.written += 1,
                         false => tally.failed += 1,
                     }
@@ -230,18 +234,23 @@ impl Processed {
                     failures.into_iter().for_each(|failure| self.fail(stage, place, failure, None));
                 }
                 Answer::Outcome(Outcome::Need(wants)) if may_ask => needs.push((at, wants)),
-                Answer::Outcome(Outcome::Need(_)) => {
+                Answer::Outcome(Outcome::Need(wants)) => {
+                    let last = wants.first().map(|want| format!(": {} {}", want.lookup, want.key)).unwrap_or_default();
                     let failure = PartFailure {
                         part: None,
                         kind: FailureKind::Limit,
-                        message: format!("asked for more look-ups after {MOST_ROUNDS} rounds of them"),
+                        message: format!("asked for more look-ups after {MOST_ROUNDS} rounds of them{last}"),
                         retry: RetryHelps::No,
                     };
                     self.tallies[task.stage].failed += 1;
                     self.fail(stage, place, failure, None);
                 }
                 Answer::Outcome(Outcome::Failed(failure)) => {
-                    self.tallies[task.stage].failed += 1;
+                    let tally = &mut self.tallies[task.stage];
+                    match failure.kind {
+                        FailureKind::Deferred => tally.skipped += 1,
+                        _ => tally.failed += 1,
+                    }
                     self.fail(stage, place, failure, None);
                 }
                 Answer::Fault(failure, last_log) => {
@@ -274,6 +283,31 @@ impl Processed {
     fn fail(&mut self, stage: &Stage, place: usize, failure: PartFailure, last_log: Option<String>) {
         let failure = failure_of(&self.batch, stage, place, failure, last_log);
         self.failures.push(failure);
+    }
+
+    /// The failures of the batch, each for what it is tried again as: what fails as a whole fails for every part of it
+    /// that stands in the queue.
+    pub(super) fn take_failures(&mut self) -> Vec<Failure> {
+        let failures = std::mem::take(&mut self.failures);
+        if self.batch.queued.is_empty() {
+            return failures;
+        }
+        let mut taken = Vec::with_capacity(failures.len());
+        for failure in failures {
+            let id = &failure.id;
+            let is_part_of = |queued: &&FailureId| queued.processor == id.processor && queued.document == id.document;
+            let mut parts: Vec<FailureId> = match id.part {
+                None => self.batch.queued.keys().filter(is_part_of).cloned().collect(),
+                Some(_) => Vec::new(),
+            };
+            if parts.is_empty() {
+                taken.push(failure);
+                continue;
+            }
+            parts.sort_by(|one, other| one.part.cmp(&other.part));
+            taken.extend(parts.into_iter().map(|id| Failure { id, ..failure.clone() }));
+        }
+        taken
     }
 
     /// Leaves documents to batches that closed later: whatever came of them here is forgotten.

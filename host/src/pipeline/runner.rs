@@ -46,6 +46,8 @@ pub struct Tuning {
     pub collapse: Collapse,
     /// When too many failures halt it.
     pub failures: FailureLimit,
+    /// How long what its processors defer waits in its queue.
+    pub queue_delay: Duration,
 }
 
 /// What a pillow is made of.
@@ -169,6 +171,7 @@ impl Runner {
             clock: pillow.clock,
             status: Arc::clone(&pillow.status),
             window: Mutex::new(FailureWindow::new(pillow.tuning.failures)),
+            queue_delay: pillow.tuning.queue_delay,
         };
         Self {
             pillow: Arc::new(pillow),
@@ -376,6 +379,7 @@ impl Runner {
             version: WriteVersion(0),
             time: self.pillow.clock.now(),
             only: None,
+            queued: HashMap::new(),
         };
         let trace = self.turned.and_then(|turned| self.pillow.status.begin_trace(turned));
         self.carry(batch, trace);

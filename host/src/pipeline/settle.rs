@@ -1,15 +1,15 @@
 //! Writes finished batches to their sinks, then commits: the only way in which progress moves.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use opentelemetry::KeyValue;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::checkpoint::{CheckpointStore, SettleError, Settled, Settlement};
+use crate::checkpoint::{CheckpointStore, Queue, SettleError, Settled, Settlement};
 use crate::fault;
 use crate::metrics::SinkMetrics;
 use crate::model::Origin as BatchOrigin;
@@ -31,6 +31,7 @@ pub(super) struct Settler {
     pub(super) clock: Clock,
     pub(super) status: Arc<Status>,
     pub(super) window: Mutex<FailureWindow>,
+    pub(super) queue_delay: Duration,
 }
 
 /// Consecutive finished batches, to be settled together.
@@ -119,7 +120,8 @@ impl Settler {
         let from_feed = || group.batches.iter().filter(|processed| processed.batch.origin.counts());
         let seen: usize =
             from_feed().map(|processed| processed.batch.changes.len() + processed.batch.undecodable.len()).sum();
-        let failed: Vec<Failure> = from_feed().flat_map(|processed| &processed.failures).cloned().collect();
+        let failures = from_feed().flat_map(|processed| &processed.failures);
+        let failed: Vec<Failure> = failures.filter(|failure| failure.kind != FailureKind::Deferred).cloned().collect();
         if seen > 0
             && let Err(causes) = self.window().record(seen, &failed)
         {
@@ -135,11 +137,17 @@ impl Settler {
                 Ok(settled) => {
                     fault::point("settle.committed");
                     self.status.has(Need::Database);
-                    self.window().add(&settled.rejected);
                     count_rows(&group.batches, &draft.settlement.rows, &settled.rejected);
                     trace_settle(&mut group.batches, began);
+                    // What waits in the queue is nobody's failure yet.
+                    let queue = draft.settlement.queue;
+                    let is_parked = |failure: &Failure| queue.attempts(failure).is_none();
+                    let rejected: Vec<Failure> =
+                        settled.rejected.iter().filter(|failure| is_parked(failure)).cloned().collect();
+                    self.window().add(&rejected);
                     let mut failures = draft.settlement.parked;
-                    failures.extend(settled.rejected.iter().cloned());
+                    failures.retain(is_parked);
+                    failures.extend(rejected);
                     return Done::Settled { batches: group.batches, failures, settled, fenced };
                 }
                 Err(SettleError::Fenced { partition, epoch })
@@ -175,9 +183,11 @@ impl Settler {
         let mut progress = Vec::new();
         let mut changes = Vec::new();
         let mut digests = Vec::new();
+        let mut taken = HashMap::new();
         for (at, processed) in group.batches.iter_mut().enumerate() {
             let done = std::mem::take(&mut processed.resolved);
-            let failures = std::mem::take(&mut processed.failures);
+            let failures = processed.take_failures();
+            taken.extend(std::mem::take(&mut processed.batch.queued));
             // What an earlier batch of this settle failed at is not parked when this one did it, and parked once when
             // this one failed at it again. Only within a partition, because another one may yet be left out.
             parked.retain(|(_, earlier)| {
@@ -211,6 +221,7 @@ impl Settler {
             changes,
             most_rejected: self.window().allowance(),
             digests,
+            queue: Queue { delay: self.queue_delay, taken },
             time: self.clock.now(),
         };
         Draft { settlement, parked_from, resolved_from, rows_from }

@@ -1,10 +1,10 @@
-//! Due retries, grouped for the lanes that they came from.
+//! Due retries, of parked failures and of the queue, grouped for the lanes that they came from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::checkpoint::Parked;
-use crate::model::{Change, Partition, ProcessorName};
+use crate::model::{Change, FailureId, Partition, ProcessorName};
 
 /// What one retry batch holds: changes of one partition for one processor.
 #[derive(Debug)]
@@ -15,22 +15,35 @@ pub struct RetryGroup {
     pub processor: ProcessorName,
     /// The changes, each document once.
     pub changes: Vec<Arc<Change>>,
+    /// What of them comes from the queue, with how often it failed there.
+    pub queued: HashMap<FailureId, u32>,
 }
 
 /// Groups parked failures for their batches. Each document is taken once per processor, whatever the number of its
 /// parts that failed; what could not be decoded has no change and cannot be tried again.
 pub fn group(parked: Vec<Parked>) -> Vec<RetryGroup> {
-    let mut groups: BTreeMap<(Partition, ProcessorName), Vec<Arc<Change>>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Partition, ProcessorName), RetryGroup> = BTreeMap::new();
     for entry in parked {
-        let (Some(processor), Some(change)) = (entry.failure.id.processor, entry.failure.change) else {
+        let (Some(processor), Some(change)) = (entry.failure.id.processor.clone(), entry.failure.change) else {
             continue;
         };
+        let partition = entry.failure.partition;
+        let group = groups.entry((partition.clone(), processor.clone())).or_insert_with(|| RetryGroup {
+            partition,
+            processor,
+            changes: Vec::new(),
+            queued: HashMap::new(),
+        });
         let mut change = *change;
         change.attempts = entry.attempts;
-        let changes = groups.entry((entry.failure.partition, processor)).or_default();
-        if changes.iter().all(|known| known.key != change.key) {
-            changes.push(Arc::new(change));
+        if entry.due_at.is_some() {
+            // The deferral itself counts: what comes again is to be done.
+            change.attempts += 1;
+            group.queued.insert(entry.failure.id, entry.attempts);
+        }
+        if group.changes.iter().all(|known| known.key != change.key) {
+            group.changes.push(Arc::new(change));
         }
     }
-    groups.into_iter().map(|((partition, processor), changes)| RetryGroup { partition, processor, changes }).collect()
+    groups.into_values().collect()
 }

@@ -65,6 +65,9 @@ impl Processor for UcrRowBuilder {
                             let message = format!("makes the table {} a second time", source.table_name);
                             description =
                                 description.problem(Problem::new(place(index, ""), message).part(part(index)));
+                        } else if let Some(message) = world::not_granted(&source, &config) {
+                            let problem = Problem::new(place(index, ""), message).part(&source.table_name);
+                            description = description.problem(problem);
                         } else {
                             sources.push(source);
                         }
@@ -117,7 +120,20 @@ impl Processor for UcrRowBuilder {
         let mut writes = Writes::new();
         let mut needed = Vec::new();
         for source in concerned.iter().filter_map(|index| self.sources.get(*index)) {
-            match source.process(&document, now, &world) {
+            // What comes again is due: an asynchronous data source is computed then.
+            let outcome = if source.asynchronous && change.attempts() == 0 {
+                match source.filter(&document, now, &world) {
+                    Ok(true) => {
+                        writes.defer_part(&source.table_name);
+                        continue;
+                    }
+                    Ok(false) => Ok(Outcome::NotTaken),
+                    Err(error) => Err(error),
+                }
+            } else {
+                source.process(&document, now, &world)
+            };
+            match outcome {
                 Ok(Outcome::NotTaken) => writes.push(Write::delete_rows(&source.table_name)),
                 Ok(Outcome::Rows(rows)) => match row::cells(source, rows) {
                     Ok(rows) => writes.push(Write::replace_rows(&source.table_name, rows)),

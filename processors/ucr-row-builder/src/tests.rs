@@ -159,3 +159,67 @@ fn a_test_vector_is_answered_on_the_topic() {
     let answer = harness.process_one(Fixture::present("v", vector)).to_string();
     assert!(answer.contains("answers") && answer.contains("value"), "{answer}");
 }
+
+/// The name of the district that the document's place is in.
+fn district() -> Value {
+    let mut looking = source("a");
+    looking["configured_indicators"][0]["datatype"] = json!("string");
+    looking["configured_indicators"][0]["expression"] = json!({
+        "type": "ancestor_location", "location_id": {"type": "property_name", "property_name": "place"},
+        "location_type": "district", "location_property": "name",
+    });
+    looking
+}
+
+#[test]
+fn a_location_that_comes_with_those_above_it_needs_no_further_look_up() {
+    let location = |id: &str, kind: &str, parent: Value| json!({"_id": id, "domain": "d", "location_type": kind, "parent_location_id": parent, "name": format!("{kind} {id}")});
+    let all = [
+        location("v", "village", json!("w")),
+        location("w", "ward", json!("x")),
+        location("x", "district", json!(null)),
+    ];
+    let rows = json!([{"replace_rows": {"table": table("a"), "rows": [row(json!("district x"))]}}]);
+    let asked = |answers: &[(&str, &[Value])]| {
+        let mut harness = harness(&[district()]);
+        for (key, documents) in answers {
+            harness.answer("locations", key, documents.iter().cloned());
+        }
+        harness.process_one(Fixture::present("f", form(json!({"place": "v"}))))
+    };
+    assert_eq!(asked(&[("v", &all)])["writes"], rows);
+    // Otherwise each level is asked for when the one below it is known.
+    assert_eq!(asked(&[("v", &all[..1])]), json!({"need": [{"lookup": "locations", "key": "w"}]}));
+    assert_eq!(asked(&[("v", &all[..1]), ("w", &all[1..2]), ("x", &all[2..])])["writes"], rows);
+}
+
+#[test]
+fn a_data_source_whose_look_ups_are_not_granted_is_left_out() {
+    let configured =
+        Harness::<UcrRowBuilder>::configure_granted(json!({"data-sources": [district(), source("b")]}), &["documents"]);
+    let description = configured.unwrap().description();
+    assert_eq!(description["lookups"], json!([]));
+    assert_eq!(description["parts"], json!([table("b")]));
+    let problems = description["problems"].to_string();
+    assert!(problems.contains("data source a needs the look-up locations, and it is not granted"), "{problems}");
+}
+
+#[test]
+fn an_asynchronous_data_source_is_deferred_and_computed_when_the_document_comes_again() {
+    let mut later = source("a");
+    later["asynchronous"] = json!(true);
+    let mut harness = harness(&[later, source("b")]);
+    let fixture = || Fixture::present("f", form(json!({"age": 5})));
+    let written = |name: &str| json!({"replace_rows": {"table": table(name), "rows": [row(json!(5))]}});
+    let first = harness.process_one(fixture());
+    assert_eq!(first["writes"], json!([written("b")]));
+    assert_eq!(first["failures"].as_array().map(Vec::len), Some(1), "{first}");
+    assert!(first["failures"].to_string().contains("deferred"), "{first}");
+    let again = harness.process_one(fixture().attempts(1));
+    assert_eq!(again["writes"], json!([written("a"), written("b")]));
+    assert_eq!(again.get("failures").and_then(Value::as_array).map_or(0, Vec::len), 0, "{again}");
+    // What the filter does not take need not wait.
+    let archived = Fixture::present("f", form(json!({"age": 5, "doc_type": "XFormArchived"})));
+    let gone = harness.process_one(archived);
+    assert!(gone["writes"].as_array().unwrap().contains(&json!({"delete_rows": {"table": table("a")}})), "{gone}");
+}

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use pillowtop::checkpoint::memory::MemoryStore;
 use pillowtop::checkpoint::postgres::PostgresStore;
 use pillowtop::checkpoint::sqlite::SqliteStore;
-use pillowtop::checkpoint::{CheckpointStore, Parked, ParkedFilter, SettleError, Settled, Settlement};
+use pillowtop::checkpoint::{CheckpointStore, Parked, ParkedFilter, Queue, SettleError, Settled, Settlement};
 use pillowtop::model::{
     Change, Checkpoint, Clock, Column, ColumnKind, Digest, DocumentKey, Epoch, Failure, FailureId, FailureKind,
     Partition, PillowName, Position, ProcessorName, Progress, Resolved, RetryHelps, RowOp, RowWrite, Table, Value,
@@ -184,6 +184,7 @@ pub(crate) fn settlement(epoch: Epoch) -> Settlement {
         changes: ["a", "b", "c", "d"].map(|id| (lane(), Arc::new(change(id)))).to_vec(),
         most_rejected: 2,
         digests: vec![(ProcessorName::new("rows"), Digest([9; 32]))],
+        queue: Queue::default(),
         time: time(START),
     }
 }

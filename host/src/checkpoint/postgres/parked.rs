@@ -9,6 +9,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row as _};
 
 use super::super::columns::{Columns, undecodable};
+use super::super::queue::{Entry, QueueLength};
 use super::super::rules::Resolution;
 use super::super::{Parked, ParkedFilter, stored};
 use super::{texts, time};
@@ -35,25 +36,28 @@ fn names(id: &FailureId) -> [&str; 4] {
 }
 
 pub(super) async fn count(pool: &PgPool) -> Result<HashMap<PillowName, u64>, sqlx::Error> {
-    let rows = sqlx::query("select pillow, count(*) from pillowtop_parked group by pillow").fetch_all(pool).await?;
+    let rows = sqlx::query("select pillow, count(*) from pillowtop_parked where due_at is null group by pillow")
+        .fetch_all(pool)
+        .await?;
     rows.iter()
         .map(|row| Ok((PillowName::new(row.try_get::<String, _>(0)?), row.try_get::<i64, _>(1)?.cast_unsigned())))
         .collect()
 }
 
 /// Puts failures down. One that is there already counts up and is no longer due; it keeps its number and when it
-/// came first. Two processes never park for one pillow and partition: the epoch was checked in the same transaction.
+/// came first. A deferral of what waits in the queue already is due when the first one is, however often the document
+/// changes; where it failed there, it begins anew. Two processes never park for one pillow and partition: the epoch was checked in the same transaction.
 pub(super) async fn park(
     connection: &mut PgConnection,
     pillow: &PillowName,
-    failures: &[&Failure],
+    entries: &[Entry<'_>],
     at: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    let mut rest = failures;
+    let mut rest = entries;
     while !rest.is_empty() {
         // A statement must not meet a row twice, so a failure that comes again begins the next one.
         let mut seen = HashSet::new();
-        let fresh = rest.iter().take(MOST_AT_ONCE).take_while(|failure| seen.insert(&failure.id)).count();
+        let fresh = rest.iter().take(MOST_AT_ONCE).take_while(|entry| seen.insert(&entry.failure.id)).count();
         let (chunk, others) = rest.split_at(fresh);
         park_chunk(connection, pillow, chunk, at).await?;
         rest = others;
@@ -64,9 +68,12 @@ pub(super) async fn park(
 async fn park_chunk(
     connection: &mut PgConnection,
     pillow: &PillowName,
-    failures: &[&Failure],
+    entries: &[Entry<'_>],
     at: Timestamp,
 ) -> Result<(), sqlx::Error> {
+    let failures: Vec<&Failure> = entries.iter().map(|entry| entry.failure).collect();
+    let attempts = entries.iter().map(|entry| entry.waits.map_or(1, |waits| i64::from(waits.attempts)));
+    let due_at = entries.iter().map(|entry| entry.waits.map(|waits| timestamp_text(waits.due_at)));
     let text = |of: &dyn Fn(&Failure) -> String| -> Vec<String> {
         failures.iter().map(|failure| texts::stored(&of(failure)).into_owned()).collect()
     };
@@ -79,22 +86,28 @@ async fn park_chunk(
     sqlx::query(
         "insert into pillowtop_parked as old (pillow, processor, source, document, part, document_hash, identity, topic,
              partition_number, position_first, position_second, position_token, kind, message, last_log, retry_helps,
-             digest, change, bytes, attempts, first_at, last_at)
+             digest, change, bytes, attempts, first_at, last_at, due_at)
          select $1, processor, source, document, part, document_hash, identity, topic, partition_number, first, second,
-             token, kind, message, last_log, retry_helps, digest, change, bytes, 1, $20::timestamptz, $20::timestamptz
+             token, kind, message, last_log, retry_helps, digest, change, bytes, attempts, $20::timestamptz,
+             $20::timestamptz, due_at::timestamptz
          from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[], $8::text[], $9::bigint[],
              $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::text[], $16::boolean[],
-             $17::bytea[], $18::text[], $19::bytea[]) with ordinality
+             $17::bytea[], $18::text[], $19::bytea[], $21::bigint[], $22::text[]) with ordinality
              as new (processor, source, document, part, document_hash, identity, topic, partition_number, first, second,
-                 token, kind, message, last_log, retry_helps, digest, change, bytes, place)
+                 token, kind, message, last_log, retry_helps, digest, change, bytes, attempts, due_at, place)
          order by place
          on conflict (pillow, identity) do update set
              topic = excluded.topic, partition_number = excluded.partition_number,
              position_first = excluded.position_first, position_second = excluded.position_second,
              position_token = excluded.position_token, kind = excluded.kind, message = excluded.message,
              last_log = excluded.last_log, retry_helps = excluded.retry_helps, digest = excluded.digest,
-             change = excluded.change, bytes = excluded.bytes, attempts = old.attempts + 1,
-             last_at = excluded.last_at, due = false",
+             change = excluded.change, bytes = excluded.bytes,
+             attempts = case when excluded.due_at is null then old.attempts + 1 else excluded.attempts end,
+             first_at = case when excluded.due_at is not null and old.due_at is null then excluded.first_at
+                 else old.first_at end,
+             last_at = excluded.last_at, due = false,
+             due_at = case when excluded.due_at is not null and excluded.attempts = 0 and old.attempts = 0
+                 then coalesce(old.due_at, excluded.due_at) else excluded.due_at end",
     )
     .bind(pillow.as_str())
     .bind(name(0))
@@ -116,6 +129,8 @@ async fn park_chunk(
     .bind(optional(|failure| failure.change.as_deref().map(stored::encode).map(Cow::Owned)))
     .bind(failures.iter().map(|failure| failure.bytes.as_deref()).collect::<Vec<_>>())
     .bind(timestamp_text(at))
+    .bind(attempts.collect::<Vec<_>>())
+    .bind(due_at.collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
@@ -163,8 +178,17 @@ macro_rules! matching {
         "select number from pillowtop_parked
          where ($1::text is null or pillow = $1) and ($2::text is null or processor = $2)
            and ($3::text is null or document = $3) and ($4::bigint is null or number = $4)
-           and (not $5::boolean or due)
+           and (not $5::boolean or due) and due_at is null
          order by number limit nullif($6::bigint, 0)"
+    };
+}
+
+/// What [`read`] reads.
+macro_rules! columns {
+    () => {
+        "select *, (extract(epoch from first_at) * 1000000)::bigint as first_moment,
+             (extract(epoch from last_at) * 1000000)::bigint as last_moment,
+             (extract(epoch from due_at) * 1000000)::bigint as due_moment"
     };
 }
 
@@ -182,15 +206,40 @@ fn bind(query: Query, filter: &ParkedFilter) -> Query {
 }
 
 pub(super) async fn list(pool: &PgPool, filter: &ParkedFilter) -> Result<Vec<Parked>, sqlx::Error> {
-    let statement = concat!(
-        "select *, (extract(epoch from first_at) * 1000000)::bigint as first_moment,
-             (extract(epoch from last_at) * 1000000)::bigint as last_moment
-         from pillowtop_parked where number in (",
-        matching!(),
-        ") order by number"
-    );
+    let statement = concat!(columns!(), " from pillowtop_parked where number in (", matching!(), ") order by number");
     let rows = bind(sqlx::query(statement), filter).fetch_all(pool).await?;
     rows.iter().map(read).collect()
+}
+
+/// What is due in the queue of a pillow. An entry that is settled at the same time is tried once more at worst.
+pub(super) async fn queued(
+    pool: &PgPool,
+    pillow: &PillowName,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<Parked>, sqlx::Error> {
+    let statement = concat!(
+        columns!(),
+        " from pillowtop_parked where pillow = $1 and due_at <= $2::timestamptz order by due_at, number limit $3"
+    );
+    let query = sqlx::query(statement).bind(pillow.as_str()).bind(timestamp_text(now)).bind(i64::from(limit));
+    query.fetch_all(pool).await?.iter().map(read).collect()
+}
+
+/// As for [`count`].
+pub(super) async fn queue_lengths(pool: &PgPool) -> Result<HashMap<PillowName, QueueLength>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select pillow, count(*) as entries, (extract(epoch from min(first_at)) * 1000000)::bigint as oldest
+         from pillowtop_parked where due_at is not null group by pillow",
+    )
+    .fetch_all(pool)
+    .await?;
+    let length = |row: &PgRow| {
+        let entries: i64 = row.try_get("entries")?;
+        let length = QueueLength { entries: entries.cast_unsigned(), oldest: Some(time(row, "oldest")?) };
+        Ok((PillowName::new(row.try_get::<&str, _>("pillow")?), length))
+    };
+    rows.iter().map(length).collect()
 }
 
 /// One statement, so that a failure that is resolved at the same time is either marked before or not there any more.
@@ -240,5 +289,6 @@ fn read(row: &PgRow) -> Result<Parked, sqlx::Error> {
         first_at: time(row, "first_moment")?,
         last_at: time(row, "last_moment")?,
         due: row.try_get("due")?,
+        due_at: row.try_get::<Option<i64>, _>("due_moment")?.map(|_| time(row, "due_moment")).transpose()?,
     })
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use sqlx::{PgConnection, Row as _};
 
 use super::super::columns::Columns;
+use super::super::queue;
 use super::super::rules::{self, Held, minute};
 use super::super::{SettleError, Settled, Settlement};
 use super::{moves, parked, time};
@@ -48,8 +49,8 @@ pub(super) async fn settle(postgres: &Postgres, settlement: &Settlement) -> Resu
         let resolutions = || rules::resolutions(settlement, &rejected);
         parked::resolve(&mut transaction, &settlement.pillow, resolutions).await.map_err(failed)?;
     }
-    let failures: Vec<_> = settlement.parked.iter().chain(&rejected).collect();
-    parked::park(&mut transaction, &settlement.pillow, &failures, settlement.time).await.map_err(failed)?;
+    let entries = queue::entries(settlement, &rejected);
+    parked::park(&mut transaction, &settlement.pillow, &entries, settlement.time).await.map_err(failed)?;
     fault::point("settle.before-commit");
     transaction.commit().await.map_err(failed)?;
     fault::point("settle.after-commit");

@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
 use super::super::columns::{Columns, undecodable};
+use super::super::queue::{Entry, QueueLength, Waits};
 use super::super::rules::Resolution;
 use super::super::{Parked, ParkedFilter, stored};
 use super::time;
@@ -15,27 +16,33 @@ use crate::model::{
 };
 
 /// Puts failures down. One that is there already counts up and is no longer due; it keeps its number and when it
-/// came first. Two processes never park for one pillow and partition: the epoch was checked in the same transaction.
+/// came first. A deferral of what waits in the queue already is due when the first one is, however often the document
+/// changes; where it failed there, it begins anew. Two processes never park for one pillow and partition: the epoch was checked in the same transaction.
 pub(super) async fn park(
     connection: &mut SqliteConnection,
     pillow: &PillowName,
-    failures: &[&Failure],
+    entries: &[Entry<'_>],
     at: Timestamp,
 ) -> Result<(), sqlx::Error> {
     let at = timestamp_text(at);
-    for failure in failures {
+    for Entry { failure, waits } in entries {
         sqlx::query(
             "insert into pillowtop_parked (pillow, processor, part, source, document, topic, partition_number,
                  position_first, position_second, position_token, kind, message, last_log, retry_helps, digest,
-                 change, bytes, attempts, first_at, last_at)
-             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?18, ?18)
+                 change, bytes, attempts, first_at, last_at, due_at)
+             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?19, ?18, ?18, ?20)
              on conflict (pillow, processor, source, document, part) do update set
                  topic = excluded.topic, partition_number = excluded.partition_number,
                  position_first = excluded.position_first, position_second = excluded.position_second,
                  position_token = excluded.position_token, kind = excluded.kind, message = excluded.message,
                  last_log = excluded.last_log, retry_helps = excluded.retry_helps, digest = excluded.digest,
-                 change = excluded.change, bytes = excluded.bytes, attempts = attempts + 1,
-                 last_at = excluded.last_at, due = 0",
+                 change = excluded.change, bytes = excluded.bytes,
+                 attempts = case when excluded.due_at is null then attempts + 1 else excluded.attempts end,
+                 first_at = case when excluded.due_at is not null and due_at is null then excluded.first_at
+                     else first_at end,
+                 last_at = excluded.last_at, due = 0,
+                 due_at = case when excluded.due_at is not null and excluded.attempts = 0 and attempts = 0
+                     then coalesce(due_at, excluded.due_at) else excluded.due_at end",
         )
         .bind(pillow.as_str())
         .bind(failure.id.processor.as_ref().map_or("", ProcessorName::as_str))
@@ -55,6 +62,8 @@ pub(super) async fn park(
         .bind(failure.change.as_deref().map(stored::encode))
         .bind(failure.bytes.as_deref())
         .bind(&at)
+        .bind(waits.map_or(1, |waits| waits.attempts))
+        .bind(waits.map(|Waits { due_at, .. }| timestamp_text(due_at)))
         .execute(&mut *connection)
         .await?;
     }
@@ -103,7 +112,7 @@ macro_rules! matching {
     () => {
         "select number from pillowtop_parked
          where (?1 is null or pillow = ?1) and (?2 is null or processor = ?2) and (?3 is null or document = ?3)
-           and (?4 is null or number = ?4) and (?5 = 0 or due = 1)
+           and (?4 is null or number = ?4) and (?5 = 0 or due = 1) and due_at is null
          order by number limit case when ?6 = 0 then -1 else ?6 end"
     };
 }
@@ -122,7 +131,9 @@ fn bind(query: Query, filter: &ParkedFilter) -> Query {
 
 /// How many there are of each pillow. A writer beside it changes what is counted, not whether it is right for a moment.
 pub(super) async fn count(pool: &SqlitePool) -> Result<HashMap<PillowName, u64>, sqlx::Error> {
-    let rows = sqlx::query("select pillow, count(*) from pillowtop_parked group by pillow").fetch_all(pool).await?;
+    let rows = sqlx::query("select pillow, count(*) from pillowtop_parked where due_at is null group by pillow")
+        .fetch_all(pool)
+        .await?;
     rows.iter()
         .map(|row| Ok((PillowName::new(row.try_get::<String, _>(0)?), row.try_get::<i64, _>(1)?.cast_unsigned())))
         .collect()
@@ -132,6 +143,41 @@ pub(super) async fn list(pool: &SqlitePool, filter: &ParkedFilter) -> Result<Vec
     let statement = concat!("select * from pillowtop_parked where number in (", matching!(), ") order by number");
     let rows = bind(sqlx::query(statement), filter).fetch_all(pool).await?;
     rows.iter().map(read).collect()
+}
+
+/// What is due in the queue of a pillow. An entry that is settled at the same time is tried once more at worst.
+pub(super) async fn queued(
+    pool: &SqlitePool,
+    pillow: &PillowName,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<Parked>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select * from pillowtop_parked where pillow = ? and due_at is not null and due_at <= ? order by due_at, number
+         limit ?",
+    )
+    .bind(pillow.as_str())
+    .bind(timestamp_text(now))
+    .bind(limit)
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
+/// As for [`count`].
+pub(super) async fn queue_lengths(pool: &SqlitePool) -> Result<HashMap<PillowName, QueueLength>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select pillow, count(*) as entries, min(first_at) as oldest from pillowtop_parked where due_at is not null
+         group by pillow",
+    )
+    .fetch_all(pool)
+    .await?;
+    let length = |row: &SqliteRow| {
+        let entries: i64 = row.try_get("entries")?;
+        let length = QueueLength { entries: entries.cast_unsigned(), oldest: Some(time(row, "oldest")?) };
+        Ok((PillowName::new(row.try_get::<&str, _>("pillow")?), length))
+    };
+    rows.iter().map(length).collect()
 }
 
 /// One statement, so that a failure that is resolved at the same time is either marked before or not there any more.
@@ -177,6 +223,7 @@ fn read(row: &SqliteRow) -> Result<Parked, sqlx::Error> {
         first_at: time(row, "first_at")?,
         last_at: time(row, "last_at")?,
         due: row.try_get("due")?,
+        due_at: row.try_get::<Option<&str>, _>("due_at")?.map(|_| time(row, "due_at")).transpose()?,
     })
 }
 

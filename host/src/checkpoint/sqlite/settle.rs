@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sqlx::SqliteConnection;
 
 use super::super::columns::Columns;
+use super::super::queue;
 use super::super::rules::{self, Held};
 use super::super::{SettleError, Settled, Settlement};
 use super::{moves, parked};
@@ -31,8 +32,8 @@ pub(super) async fn settle(sqlite: &Sqlite, settlement: &Settlement) -> Result<S
         let resolutions = || rules::resolutions(settlement, &rejected);
         parked::resolve(&mut transaction, &settlement.pillow, resolutions).await.map_err(failed)?;
     }
-    let failures: Vec<_> = settlement.parked.iter().chain(&rejected).collect();
-    parked::park(&mut transaction, &settlement.pillow, &failures, settlement.time).await.map_err(failed)?;
+    let entries = queue::entries(settlement, &rejected);
+    parked::park(&mut transaction, &settlement.pillow, &entries, settlement.time).await.map_err(failed)?;
     fault::point("settle.before-commit");
     transaction.commit().await.map_err(failed)?;
     fault::point("settle.after-commit");

@@ -14,8 +14,8 @@ use ucr::value::Value;
 use ucr::vectors::{Vector, Verdict, to_json};
 
 use crate::model::{
-    Change, ColumnKind, Document, DocumentKey, Item, Outcome as Answer, PillowName, Position, ProcessorName, RowWrite,
-    Table, Write,
+    Change, ColumnKind, Document, DocumentKey, FailureKind, Item, Outcome as Answer, PillowName, Position,
+    ProcessorName, RowWrite, Table, Write,
 };
 use crate::processor::wasm::{self, WasmProcessor};
 use crate::processor::{Call, Processor as _};
@@ -39,6 +39,8 @@ struct Ran {
     tables: Content,
     /// Document and data source, sorted.
     errors: Vec<(String, String)>,
+    /// Document and data source that were put into the queue, in order.
+    queued: Vec<(String, String)>,
     /// The tables after each change, where the vector has them.
     after_each: Vec<Content>,
 }
@@ -104,12 +106,13 @@ impl Tables {
             let document = text(change, "id");
             match answer {
                 Answer::Done { writes, failures } => {
-                    ran.errors.extend(
-                        failures
-                            .into_iter()
-                            .filter_map(|failure| failure.part)
-                            .map(|part| (document.clone(), part.to_string())),
-                    );
+                    for failure in failures {
+                        let noted = match failure.kind {
+                            FailureKind::Deferred => &mut ran.queued,
+                            _ => &mut ran.errors,
+                        };
+                        noted.extend(failure.part.map(|part| (document.clone(), part)));
+                    }
                     let writes = row_writes(&tables, &document, writes);
                     let mut transaction = database.begin().await?;
                     let applied = rows::apply(&mut transaction.connection(), &writes).await?;
@@ -241,10 +244,24 @@ fn expected_of(vector: &Vector<'_>, expected: &Value<'_>) -> Ran {
     let mut errors: Vec<(String, String)> =
         errors.iter().map(|error| (text(error, "doc_id"), table_of(&text(error, "table")))).collect();
     errors.sort();
+    // The queue names them by their ids.
+    let id_of = |config: &Value<'_>| text(config, "_id");
+    let by_id = |id: &str| {
+        configs.iter().find(|config| id_of(config) == id).map_or_else(String::new, |config| {
+            ucr::names::table_name(&text(config, "domain"), &text(config, "table_id"))
+        })
+    };
+    let mut queued = Vec::new();
+    for entry in expected.property("async_queue").and_then(Value::as_list).unwrap_or_default() {
+        let sources = entry.property("configs").and_then(Value::as_list).unwrap_or_default();
+        let sources = sources.iter().filter_map(Value::as_str);
+        queued.extend(sources.map(|id| (text(entry, "doc_id"), by_id(id))));
+    }
     let after_each = expected.property("after_each_change").and_then(Value::as_list).unwrap_or_default();
     Ran {
         tables: expected.property("tables").map(content_of).unwrap_or_default(),
         errors,
+        queued,
         after_each: after_each.iter().map(content_of).collect(),
     }
 }

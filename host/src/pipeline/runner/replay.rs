@@ -1,6 +1,6 @@
 //! What a run replays beside its feed: retries that are due, and a backfill.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -37,6 +37,7 @@ impl Runner {
                 version: WriteVersion(0),
                 time: self.pillow.clock.now(),
                 only: Some(retry.processor),
+                queued: retry.queued,
             };
             self.carry(batch, None);
         }
@@ -99,6 +100,7 @@ impl Runner {
                 version: WriteVersion(0),
                 time: self.pillow.clock.now(),
                 only: order.processor.clone(),
+                queued: HashMap::new(),
             };
             self.backfill.closed();
             self.carry(batch, None);

@@ -84,6 +84,7 @@ impl Bench {
                 in_flight: 8,
                 collapse: Collapse::ByDocument,
                 failures: FailureLimit { share: 1.0, window: 1000, minimum: 1000 },
+                queue_delay: Duration::ZERO,
             },
             start: Start::Earliest,
             pillow: PillowName::new("pillow"),
@@ -134,9 +135,9 @@ impl Bench {
         processors: &[(&str, &NativeProcessor)],
         sink: &Arc<dyn Sink>,
     ) -> Arc<Generation> {
+        let looked_up: Arc<dyn DocumentStore> = Arc::new(self.looked_up.clone());
         let stage = |(name, processor): &(&str, &NativeProcessor)| {
-            let stores: HashMap<Arc<str>, Arc<dyn DocumentStore>> =
-                HashMap::from([(Arc::from("l"), Arc::new(self.looked_up.clone()) as Arc<dyn DocumentStore>)]);
+            let stores = HashMap::from([(Arc::from("l"), Arc::clone(&looked_up))]);
             let lookups = Arc::new(LookupStores::new(stores));
             let processor = Arc::new((*processor).clone());
             let (tables, indices) = (Some(Arc::clone(sink)), Some(Arc::clone(sink)));

@@ -1,5 +1,6 @@
 //! A checkpoint store in memory that can be down, and that remembers what it committed.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -7,8 +8,8 @@ use jiff::Timestamp;
 
 use crate::checkpoint::memory::MemoryStore;
 use crate::checkpoint::{
-    Acquired, CheckpointStore, Heartbeat, Move, Parked, ParkedFilter, SetError, SettleError, Settled, Settlement,
-    StoredCheckpoint,
+    Acquired, CheckpointStore, Heartbeat, Move, Parked, ParkedFilter, QueueLength, SetError, SettleError, Settled,
+    Settlement, StoredCheckpoint,
 };
 use crate::model::{Checkpoint, Clock, Outage, Partition, PillowName, WriteVersion};
 
@@ -141,6 +142,14 @@ impl CheckpointStore for Checkpoints {
 
     async fn parked(&self, filter: &ParkedFilter) -> Result<Vec<Parked>, Outage> {
         self.store.parked(filter).await
+    }
+
+    async fn queued(&self, pillow: &PillowName, now: Timestamp, limit: u32) -> Result<Vec<Parked>, Outage> {
+        self.store.queued(pillow, now, limit).await
+    }
+
+    async fn queue_lengths(&self) -> Result<HashMap<PillowName, QueueLength>, Outage> {
+        self.store.queue_lengths().await
     }
 
     async fn mark_due(&self, filter: &ParkedFilter) -> Result<u64, Outage> {

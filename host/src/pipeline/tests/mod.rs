@@ -7,6 +7,7 @@ mod backfill;
 mod bench;
 mod checkpoints;
 mod processors;
+mod queue;
 
 mod bounds;
 mod counts;

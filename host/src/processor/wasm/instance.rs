@@ -56,8 +56,10 @@ impl Template {
         // The runtime stops what is far beyond the limit before it is copied; the limit itself is held by the checks.
         store.set_hostcall_fuel(self.limits.output_bytes.saturating_mul(2));
         begin(&mut store, &self.limits, std::iter::empty());
+        let lookups: Vec<String> = self.lookups.iter().map(ToString::to_string).collect();
+        let granted: Vec<&str> = self.lookups.iter().map(AsRef::as_ref).collect();
         let configured = self.code.instantiate(&mut store).and_then(|guest| {
-            let answer = guest.pillowtop_processor_guest().call_configure(&mut store, &self.config)?;
+            let answer = guest.pillowtop_processor_guest().call_configure(&mut store, &self.config, &granted)?;
             Ok((guest, answer))
         });
         let last_log = store.data_mut().log.end();
@@ -67,7 +69,6 @@ impl Template {
             StartError::Start(message + &said)
         })?;
         let given = answer.map_err(|problems| StartError::Configuration(in_lines(problems)))?;
-        let lookups: Vec<String> = self.lookups.iter().map(ToString::to_string).collect();
         let description = description(given, &lookups).map_err(|wrong| StartError::Configuration(bounded(wrong)))?;
         Ok(Configured { description, store, guest })
     }

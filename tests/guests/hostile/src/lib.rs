@@ -319,9 +319,9 @@ mod exports {
     struct Exports;
 
     impl Guest for Exports {
-        fn configure(config: Vec<u8>) -> Result<types::Description, Vec<types::Problem>> {
+        fn configure(config: Vec<u8>, lookups: Vec<String>) -> Result<types::Description, Vec<types::Problem>> {
             MODE.set(serde_json::from_slice(&config).ok().map(|settings: Settings| settings.mode));
-            Export::<Hostile>::configure(config)
+            Export::<Hostile>::configure(config, lookups)
         }
 
         fn process(batch: types::Batch) -> Vec<types::Outcome> {

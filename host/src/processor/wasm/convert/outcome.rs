@@ -107,6 +107,7 @@ fn failure(part: Option<String>, given: contract::Failure) -> PartFailure {
         contract::FailureKind::InvalidInput => FailureKind::InvalidInput,
         contract::FailureKind::DocumentMissing => FailureKind::DocumentMissing,
         contract::FailureKind::Other => FailureKind::Guest,
+        contract::FailureKind::Deferred => FailureKind::Deferred,
     };
     let retry = if given.retry_can_help { RetryHelps::Perhaps } else { RetryHelps::No };
     PartFailure { part, kind, message: kept(given.message), retry }

@@ -111,7 +111,7 @@ impl Guest {
                 global.get $next  local.get 3  i32.add  i32.const 7  i32.add  i32.const -8  i32.and  global.set $next)
               (func $recurse (param i32) (result i32)
                 local.get 0  i32.const 1  i32.add  call $recurse  i32.const 1  i32.add)
-              (func (export "pillowtop:processor/guest@{version}#configure") (param i32 i32) (result i32)
+              (func (export "pillowtop:processor/guest@{version}#configure") (param i32 i32 i32 i32) (result i32)
                 {configure}
                 i32.const {CONFIGURED})
               (func (export "pillowtop:processor/guest@{version}#process")
