@@ -161,6 +161,46 @@ impl Limits {
         if left.is_some() { Ok(()) } else { Err(EvalError::limit("more steps than a document may take")) }
     }
 
+    /// Counts what going through a value once takes, and nothing for what is no list, object or text.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Limits::spend`].
+    pub(crate) fn look_through(&self, value: &Value<'_>) -> Result<(), EvalError> {
+        match value {
+            Value::Str(text) => self.spend(text.len() / 64),
+            Value::List(_) | Value::Tuple(_) | Value::Set(_) | Value::Dict(_) => self.weigh(value),
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts all that a list or object holds, at any depth. Shared parts can make one far larger than what it took to
+    /// build, so that whoever makes one, or would walk through all of it, asks here first.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Limits::spend`].
+    pub(crate) fn weigh(&self, value: &Value<'_>) -> Result<(), EvalError> {
+        match value {
+            Value::List(elements) | Value::Tuple(elements) | Value::Set(elements) => {
+                self.spend(1 + elements.len())?;
+                elements.iter().try_for_each(|element| self.weigh_element(element))
+            }
+            Value::Dict(dict) => {
+                self.spend(1 + dict.len())?;
+                dict.iter().try_for_each(|(_, element)| self.weigh_element(element))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn weigh_element(&self, element: &Value<'_>) -> Result<(), EvalError> {
+        match element {
+            Value::Str(text) => self.spend(text.len() / 16),
+            element => self.weigh(element),
+        }
+    }
+
     /// Runs one level deeper, and counts a step.
     ///
     /// # Errors

@@ -57,6 +57,7 @@ impl Filter {
             }
             Self::Search { input, pattern } => {
                 let input = context.limits.deeper(|| input.evaluate(item, context))?;
+                context.limits.look_through(&input)?;
                 let pattern = pattern.as_ref().map_err(Clone::clone)?;
                 input.as_str().map_or(Ok(false), |text| pattern.is_match(text))
             }
@@ -90,8 +91,11 @@ fn compare<'a>(
     context: &Context<'_, 'a>,
 ) -> Result<bool, EvalError> {
     let input = input.evaluate(item, context)?;
+    context.limits.look_through(&input)?;
     if let Expression::Constant(reference) = reference {
         return operator.holds(&input, reference);
     }
-    operator.holds(&input, &reference.evaluate(item, context)?)
+    let reference = reference.evaluate(item, context)?;
+    context.limits.look_through(&reference)?;
+    operator.holds(&input, &reference)
 }
