@@ -61,8 +61,7 @@ impl Names {
             let Compiler { problems: found, mut look_ups, needed, .. } = compiler;
             if !needed.is_empty() {
                 for (number, place) in needed {
-                    if !uses_here.contains_key(&number) {
-                        uses_here.insert(number, place);
+                    if uses_here.insert(number, place).is_none() {
                         waiting.entry(number).or_default().push(at);
                     }
                 }
