@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use crate::EvalError;
 use crate::value::{Moment, Value};
+use crate::watch::{During, Part, Watcher};
 
 /// Steps that one document may take in one data source. A step is an expression or filter evaluated, or an element
 /// made; real configurations stay below a few thousand for a document of usual size.
@@ -141,15 +142,27 @@ pub struct Context<'c, 'a> {
 pub struct Limits {
     steps: Cell<u64>,
     nesting: Cell<u32>,
+    watcher: Watcher,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { steps: Cell::new(MOST_STEPS), nesting: Cell::new(0) }
+        Self { steps: Cell::new(MOST_STEPS), nesting: Cell::new(0), watcher: Watcher::default() }
     }
 }
 
 impl Limits {
+    #[cfg(feature = "profile")]
+    pub(crate) fn watched(watcher: Watcher) -> Self {
+        Self { watcher, ..Self::default() }
+    }
+
+    /// Lets whoever watches know of a part, which lasts until the answer is dropped.
+    #[inline(always)]
+    pub(crate) fn during(&self, part: impl FnOnce() -> Part) -> During<'_> {
+        self.watcher.during(part)
+    }
+
     /// Counts steps: one for whatever is evaluated, and one for each element that is made or looked at.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ mod basics;
 mod compile;
 mod lists;
 mod lookups;
+mod names;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use crate::evaluator::Program;
 use crate::filter::Filter;
 use crate::jsonpath;
 use crate::value::{Dict, Text, Value};
+use crate::watch::Part;
 use crate::{Context, EvalError, dates};
 
 #[derive(Debug)]
@@ -115,6 +117,7 @@ impl Expression {
     }
 
     pub(crate) fn evaluate<'a>(&self, item: &Value<'a>, context: &Context<'_, 'a>) -> Result<Value<'a>, EvalError> {
+        let _part = context.limits.during(|| Part::Expression(self.type_name()));
         match self {
             Self::Identity => Ok(item.clone()),
             Self::Constant(value) => Ok(value.clone()),

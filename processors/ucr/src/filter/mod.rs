@@ -14,6 +14,7 @@ use crate::expression::Expression;
 use crate::operator::Operator;
 use crate::regex::Pattern;
 use crate::value::{Value, equal};
+use crate::watch::Part;
 use crate::{Context, EvalError};
 
 #[derive(Debug)]
@@ -45,7 +46,21 @@ impl Filter {
         Self::Always(false)
     }
 
+    /// The name of its type in configurations; of `property_match` that of what it stands for.
+    fn type_name(&self) -> &'static str {
+        match self {
+            Self::Always(_) | Self::Compare { .. } | Self::PropertyEquals { .. } | Self::Search { .. } => {
+                "boolean_expression"
+            }
+            Self::And(_) => "and",
+            Self::Or(_) => "or",
+            Self::Not(_) => "not",
+            Self::Named(_) => "named",
+        }
+    }
+
     pub(crate) fn holds<'a>(&self, item: &Value<'a>, context: &Context<'_, 'a>) -> Result<bool, EvalError> {
+        let _part = context.limits.during(|| Part::Filter(self.type_name()));
         match self {
             Self::Always(result) => Ok(*result),
             Self::PropertyEquals { name, value } => {
