@@ -13,7 +13,7 @@ ROUNDS ?= 300
 # Servers for tests and for trying things out, each a script in tests/services.
 SERVICES ?= kafka postgres opensearch elasticsearch redis couchdb
 
-.PHONY: help setup guests demo demo-services test test-fast test-long chaos bench lint audit services-up services-down
+.PHONY: help setup guests demo demo-services test test-fast test-long chaos fuzz bench lint audit services-up services-down
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "  %-15s %s\n", $$1, $$2 }'
@@ -51,6 +51,9 @@ chaos: ## 300 rounds of kill -9, without servers and between them, and servers t
 	@guest-sdk/wasm-std build $(GUESTS)
 	PILLOWTOP_KILL_ROUNDS=$(ROUNDS) PILLOWTOP_OUTAGE_SECONDS=20 cargo test -p pillowtop --test kill -- --nocapture
 
+fuzz: setup ## fuzz the language of reports, SECONDS=600 per target; TARGETS="rows json" fuzzes some
+	@processors/ucr/fuzz/run $(or $(SECONDS),60) $(TARGETS)
+
 bench: setup ## measure (release build, about ten minutes the first time); FIGURES="memory swap" measures some
 	@.ci/install-debian test
 	@for service in kafka postgres opensearch; do tests/services/$$service fetch; done
@@ -58,6 +61,7 @@ bench: setup ## measure (release build, about ten minutes the first time); FIGUR
 
 lint: ## format, clippy and documentation, warnings are errors
 	cargo fmt --all --check
+	cargo fmt --manifest-path processors/ucr/fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 

@@ -244,6 +244,112 @@ async fn vectors_are_told_apart_through_the_component_as_within_the_program() {
     }
 }
 
+/// Specifications and documents that would take years, all of memory, or the stack.
+fn endless() -> [(&'static str, Value, Value); 6] {
+    let identity = json!({"type": "identity"});
+    let twice = json!({"type": "iterator", "expressions": [identity, identity]});
+    let nest = |inner: Value, _| json!({"type": "nested", "argument_expression": twice, "value_expression": inner});
+    let doubled = (0..40).fold(twice.clone(), nest);
+    let evaluated = |statement: &str| json!({"type": "evaluator", "statement": statement});
+    let list = json!({"type": "root_doc", "expression": {"type": "property_name", "property_name": "list"}});
+    let mapped = |inner: Value| json!({"type": "map_items", "items_expression": list, "map_expression": inner});
+    let long = json!({"list": (0..3_000).collect::<Vec<i32>>()});
+    let pattern = json!({
+        "type": "conditional", "expression_if_true": 1, "expression_if_false": 0,
+        "test": {
+            "type": "boolean_expression", "operator": "regex", "property_value": r"(?=a)(a+)+\1c",
+            "expression": {"type": "property_name", "property_name": "text"},
+        },
+    });
+    [
+        ("large when written", doubled, json!({})),
+        ("a long text", evaluated("'x' * 10**9"), json!({})),
+        ("deep in parentheses", evaluated(&format!("{}1{}", "(".repeat(5_000), ")".repeat(5_000))), json!({})),
+        (
+            "deep in itself",
+            (0..99).fold(identity.clone(), |inner, _| json!({"type": "root_doc", "expression": inner})),
+            json!({}),
+        ),
+        ("many times many", mapped(mapped(identity)), long),
+        ("going back for ever", pattern, json!({"text": "a".repeat(20_000)})),
+    ]
+}
+
+#[tokio::test]
+async fn what_would_never_end_is_answered_by_the_component() {
+    let site = Site::embedded();
+    let vector = |(id, spec, doc): (&str, Value, Value)| {
+        let expected = json!({"error": {"phase": "eval"}});
+        json!({"id": id, "kind": "expression", "spec": spec, "doc": doc, "root_doc": "$doc", "expected": expected})
+    };
+    site.write("vectors.jsonl", &lines(&endless().map(vector)));
+    let run = async |through: &[&str]| {
+        let ran = site.run(&[&["ucr", "vectors", "--json", "vectors.jsonl"], through].concat()).await;
+        let said: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        // The rest are errors, as expected.
+        let values: Vec<(Value, Value)> = said
+            .iter()
+            .filter(|said| said["id"].is_string())
+            .map(|said| (said["id"].clone(), said["got"].clone()))
+            .collect();
+        values
+    };
+    let module = guest("ucr-row-builder").display().to_string();
+    let found = run(&["--module", &module]).await;
+    // Python makes null of powers and of what is nested too deep for its parser.
+    let null = r#"{"value":null}"#;
+    let values = [("a long text", null), ("deep in parentheses", null), ("deep in itself", r#"{"value":{}}"#)];
+    assert_eq!(found, values.map(|(id, got)| (json!(id), json!(got))));
+    assert_eq!(found, run(&["--through", "native"]).await);
+}
+
+#[tokio::test]
+async fn the_cost_of_a_data_source_is_shown_part_by_part() {
+    let site = Site::embedded();
+    let mut cases = open_cases();
+    cases["configured_indicators"].as_array_mut().unwrap().push(json!({
+        "type": "expression", "column_id": "parent", "datatype": "string",
+        "expression": {
+            "type": "related_doc", "related_doc_type": "CommCareCase",
+            "doc_id_expression": {"type": "property_name", "property_name": "parent_id"},
+            "value_expression": {"type": "property_name", "property_name": "name"},
+        },
+    }));
+    site.write("sources.json", &json!([visits(), cases]).to_string());
+    let mut child = case("c1", "Ada", false);
+    child["parent_id"] = json!("c0");
+    let documents = [child.clone(), child, case("c2", "Eve", true), form("f1", json!([{"age": "3"}, {}]))];
+    site.write("documents.jsonl", &lines(&documents));
+    site.write("related.json", &json!({"documents": {"CommCareCase/c0": case("c0", "Eva", false)}}).to_string());
+    let arguments = ["ucr", "profile", "--config", "sources.json", "--document", "documents.jsonl", "--repeat", "3"];
+    let ran = site.run(&[&arguments[..], &["--related", "related.json", "--json"]].concat()).await.well();
+    let said: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [visits, cases] = said.as_slice() else { panic!("{ran:?}") };
+    assert_eq!((&visits["rows"], &visits["not_taken"]), (&json!(2), &json!(3)));
+    assert_eq!((&cases["rows"], &cases["not_taken"], &cases["failed"]), (&json!(2), &json!(2), &json!(0)));
+    assert_eq!(cases["look_ups"], json!([{"name": "documents", "calls": 2, "keys": 1}]));
+    let calls = |profile: &Value, table: &str, name: &str| {
+        let lines = profile[table].as_array().unwrap();
+        let times: Vec<f64> = lines.iter().map(|line| line["us"].as_f64().unwrap()).collect();
+        assert!(times.is_sorted_by(|a, b| a >= b) && times.iter().all(|time| *time > 0.0), "{times:?}");
+        lines.iter().find(|line| line["name"] == name).unwrap_or_else(|| panic!("{name}: {profile}"))["calls"].clone()
+    };
+    assert_eq!(calls(visits, "parts", "base_item_expression"), 1);
+    assert_eq!(calls(visits, "parts", "age"), 2);
+    assert_eq!(calls(cases, "parts", "configured_filter"), 3);
+    assert_eq!(calls(cases, "parts", "parent"), 2);
+    assert_eq!(calls(cases, "types", "related_doc"), 2);
+    assert_eq!(calls(cases, "types", "boolean_expression"), 3);
+
+    // The same for people; without documents to look up, that is said.
+    let ran = site.run(&arguments).await.well();
+    assert_eq!(ran.err, "note: look-ups find nothing here; --related gives what they are to find\n");
+    let lines: Vec<Vec<&str>> = ran.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(lines.contains(&vec!["KIND", "PART", "CALLS", "µs", "%"]), "{}", ran.out);
+    assert!(lines.iter().any(|words| words.starts_with(&["expression", "related_doc", "2"])), "{}", ran.out);
+    assert!(lines.contains(&vec!["documents", "2", "1"]), "{}", ran.out);
+}
+
 #[tokio::test]
 async fn a_data_source_is_checked_and_tried_without_a_pipeline() {
     let site = Site::embedded();

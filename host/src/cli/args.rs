@@ -273,6 +273,8 @@ pub(crate) enum UcrCommand {
     Check(UcrCheck),
     /// Show the rows that documents give in data sources, or which filter says no.
     Rows(UcrRows),
+    /// Show what the rows of documents cost: the time of each column and type of expression, and look-ups.
+    Profile(UcrProfile),
     /// Run test vectors through the row builder's module, and show what comes out otherwise than expected.
     Vectors(UcrVectors),
 }
@@ -297,6 +299,17 @@ pub(crate) struct UcrRows {
     /// What look-ups find, as test vectors have it in `related_docs`; without it they find nothing.
     #[arg(long)]
     pub(crate) related: Option<PathBuf>,
+}
+
+/// Arguments of `ucr profile`.
+#[derive(Debug, Args)]
+pub(crate) struct UcrProfile {
+    /// What is measured.
+    #[command(flatten)]
+    pub(crate) rows: UcrRows,
+    /// So many times over; the times shown are those of once.
+    #[arg(long, default_value = "100")]
+    pub(crate) repeat: NonZeroU32,
 }
 
 /// Arguments of `ucr vectors`.

@@ -3,10 +3,10 @@
 use num_bigint::BigInt;
 use num_traits::FromPrimitive;
 
-use crate::EvalError;
 use crate::dates;
 use crate::number::{Decimal, MOST_INTEGER_DIGITS, parse_float, parse_integer};
 use crate::value::{Moment, Value};
+use crate::{EvalError, Limits};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Datatype {
@@ -68,6 +68,14 @@ pub fn coerce<'a>(value: Value<'a>, datatype: Datatype) -> Result<Value<'a>, Eva
             other => Value::list(vec![other]),
         },
     })
+}
+
+/// As [`coerce`], where the text of a list or object counts as steps.
+pub(crate) fn coerce_within<'a>(value: Value<'a>, datatype: Datatype, limits: &Limits) -> Result<Value<'a>, EvalError> {
+    if datatype == Datatype::String {
+        limits.weigh(&value)?;
+    }
+    coerce(value, datatype)
 }
 
 /// As the datatype `integer`: an `Int`, a `Big` or null.

@@ -3,7 +3,7 @@
 //! Each reading function gives something to go on with, also where it noted a problem; whoever holds the result of a
 //! compilation without problems holds no such stand-in.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::rc::Rc;
 
@@ -15,7 +15,7 @@ use crate::filter::Filter;
 use crate::value::{Dict, Value};
 
 /// Problems beyond this many are not collected.
-const MOST_PROBLEMS: usize = 100;
+pub(crate) const MOST_PROBLEMS: usize = 100;
 
 /// Expressions and filters nested in each other; deeper ones are refused, so that reading and evaluating them stays
 /// within the stack of a component.
@@ -30,6 +30,10 @@ pub(crate) struct Compiler<'n> {
     pub(crate) look_ups: BTreeSet<LookUpKind>,
     pub(crate) expressions: Option<&'n [(String, Rc<Expression>)]>,
     pub(crate) filters: Option<&'n [(String, Rc<Filter>)]>,
+    /// Numbers of the named expressions that will be known later.
+    pub(crate) coming: Option<&'n BTreeMap<&'n str, usize>>,
+    /// Those that are needed first, each with the place of its use.
+    pub(crate) needed: Vec<(usize, String)>,
 }
 
 impl<'n> Compiler<'n> {
@@ -37,7 +41,7 @@ impl<'n> Compiler<'n> {
         expressions: Option<&'n [(String, Rc<Expression>)]>,
         filters: Option<&'n [(String, Rc<Filter>)]>,
     ) -> Self {
-        Self { problems: Vec::new(), path: String::new(), nesting: 0, look_ups: BTreeSet::new(), expressions, filters }
+        Self { expressions, filters, ..Self::default() }
     }
 
     /// Notes a problem with what is being read.
@@ -45,6 +49,11 @@ impl<'n> Compiler<'n> {
         if self.problems.len() < MOST_PROBLEMS {
             self.problems.push(Problem { path: self.path.clone(), message: message.into() });
         }
+    }
+
+    /// Notes that a named expression has to be read first.
+    pub(crate) fn needs(&mut self, key: &str, number: usize) {
+        self.at_key(key, |compiler| compiler.needed.push((number, compiler.path.clone())));
     }
 
     /// Notes a problem with a key of what is being read.
@@ -259,10 +268,17 @@ pub(crate) fn described(value: &Value<'_>) -> String {
     }
 }
 
+/// Among more names, and longer ones, no similar one is looked for.
+const MOST_COMPARED: usize = 200;
+
 /// What is said about a name that does not exist: the most similar one, or all.
 pub(crate) fn unknown<'k>(what: &str, name: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
     let similarity = |candidate: &str| strsim::jaro(name, candidate);
-    let nearest = known.clone().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+    let nearest = known
+        .clone()
+        .take(MOST_COMPARED)
+        .filter(|known| known.len() <= MOST_COMPARED)
+        .max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
     match nearest.filter(|nearest| similarity(nearest) > 0.75) {
         Some(nearest) => format!("there is no {what} {name:?}; did you mean {nearest:?}?"),
         None => {

@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use crate::EvalError;
 use crate::value::{Moment, Value};
+use crate::watch::{During, Part, Watcher};
 
 /// Steps that one document may take in one data source. A step is an expression or filter evaluated, or an element
 /// made; real configurations stay below a few thousand for a document of usual size.
@@ -141,15 +142,27 @@ pub struct Context<'c, 'a> {
 pub struct Limits {
     steps: Cell<u64>,
     nesting: Cell<u32>,
+    watcher: Watcher,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { steps: Cell::new(MOST_STEPS), nesting: Cell::new(0) }
+        Self { steps: Cell::new(MOST_STEPS), nesting: Cell::new(0), watcher: Watcher::default() }
     }
 }
 
 impl Limits {
+    #[cfg(feature = "profile")]
+    pub(crate) fn watched(watcher: Watcher) -> Self {
+        Self { watcher, ..Self::default() }
+    }
+
+    /// Lets whoever watches know of a part, which lasts until the answer is dropped.
+    #[inline(always)]
+    pub(crate) fn during(&self, part: impl FnOnce() -> Part) -> During<'_> {
+        self.watcher.during(part)
+    }
+
     /// Counts steps: one for whatever is evaluated, and one for each element that is made or looked at.
     ///
     /// # Errors
@@ -159,6 +172,46 @@ impl Limits {
         let left = u64::try_from(steps).ok().and_then(|steps| self.steps.get().checked_sub(steps));
         self.steps.set(left.unwrap_or(0));
         if left.is_some() { Ok(()) } else { Err(EvalError::limit("more steps than a document may take")) }
+    }
+
+    /// Counts what going through a value once takes, and nothing for what is no list, object or text.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Limits::spend`].
+    pub(crate) fn look_through(&self, value: &Value<'_>) -> Result<(), EvalError> {
+        match value {
+            Value::Str(text) => self.spend(text.len() / 64),
+            Value::List(_) | Value::Tuple(_) | Value::Set(_) | Value::Dict(_) => self.weigh(value),
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts all that a list or object holds, at any depth. Shared parts can make one far larger than what it took to
+    /// build, so that whoever makes one, or would walk through all of it, asks here first.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Limits::spend`].
+    pub(crate) fn weigh(&self, value: &Value<'_>) -> Result<(), EvalError> {
+        match value {
+            Value::List(elements) | Value::Tuple(elements) | Value::Set(elements) => {
+                self.spend(1 + elements.len())?;
+                elements.iter().try_for_each(|element| self.weigh_element(element))
+            }
+            Value::Dict(dict) => {
+                self.spend(1 + dict.len())?;
+                dict.iter().try_for_each(|(_, element)| self.weigh_element(element))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn weigh_element(&self, element: &Value<'_>) -> Result<(), EvalError> {
+        match element {
+            Value::Str(text) => self.spend(text.len() / 16),
+            element => self.weigh(element),
+        }
     }
 
     /// Runs one level deeper, and counts a step.

@@ -243,13 +243,15 @@ impl Indicator {
         match &self.kind {
             Kind::Expression { expression, transform, datatype } => {
                 let value = transform.apply(expression.evaluate(item, context)?, context)?;
-                row.push(coerce::coerce(value, *datatype)?);
+                row.push(coerce::coerce_within(value, *datatype, context.limits)?);
             }
             Kind::Boolean(filter) => row.push(Value::Int(i64::from(filter.holds(item, context)?))),
             Kind::Count => row.push(Value::Int(1)),
             Kind::Choices { property, choices, style } => {
                 let value = property.evaluate(item, context)?;
-                context.limits.spend(choices.len())?;
+                // Each choice is looked for in all of the text.
+                let length = value.as_str().map_or(0, str::len);
+                context.limits.spend(choices.len().saturating_mul(1 + length / 64))?;
                 for choice in choices {
                     let chosen = match style {
                         Style::Single => equal(&value, choice),

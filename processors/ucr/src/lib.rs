@@ -41,6 +41,7 @@ mod testing;
 mod transform;
 #[cfg(any(test, feature = "vectors"))]
 pub mod vectors;
+mod watch;
 pub mod arithmetic;
 pub mod dates;
 pub mod evaluator;
@@ -55,3 +56,4 @@ pub use data_source::{DataSource, FailedValidation, Outcome};
 pub use error::{ConfigError, EvalError, Problem};
 pub use filter::Refusal;
 pub use indicator::Column;
+pub use watch::{Part, Watch};

@@ -1,9 +1,9 @@
 //! Named expressions and filters.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use crate::compiler::Compiler;
+use crate::compiler::{Compiler, MOST_PROBLEMS};
 use crate::error::Problem;
 use crate::expression::Expression;
 use crate::filter::Filter;
@@ -35,52 +35,73 @@ impl Names {
             let mut compiler = Compiler::new(Some(&names.expressions), None);
             let filter =
                 compiler.at_key("named_filters", |compiler| compiler.at_key(name, |compiler| compiler.filter(spec)));
-            problems.append(&mut compiler.problems);
+            add(problems, compiler.problems);
             names.look_ups.append(&mut compiler.look_ups);
             names.filters.push((name.to_owned(), Rc::new(filter)));
         }
         names
     }
 
-    /// Goes over those that are left until none is, or until nothing changes: then they use names that do not exist,
-    /// each other in a circle, or are wrong in themselves.
+    /// Reads each when those that it uses are there: at most twice, whatever their order. What is left at the end uses
+    /// itself, directly or through others, or what is wrong or does not exist.
     fn compile_expressions(&mut self, specs: &Dict<'_>, problems: &mut Vec<Problem>) {
-        let mut left: Vec<(&str, &Value<'_>)> =
+        let specs: Vec<(&str, &Value<'_>)> =
             specs.iter().map(|(name, spec)| (name.as_str().unwrap_or_default(), spec)).collect();
-        loop {
-            let before = left.len();
-            let mut found = Vec::new();
-            left.retain(|(name, spec)| {
-                let mut compiler = Compiler::new(Some(&self.expressions), None);
-                let at = |compiler: &mut Compiler<'_>| compiler.at_key(name, |compiler| compiler.expression(spec));
-                let expression = compiler.at_key("named_expressions", at);
-                let mut problems = compiler.problems;
-                self.look_ups.append(&mut compiler.look_ups);
-                let is_right = problems.is_empty();
-                found.append(&mut problems);
-                if is_right {
-                    self.expressions.push(((*name).to_owned(), Rc::new(expression)));
-                }
-                !is_right
-            });
-            if left.is_empty() {
-                return;
-            }
-            if left.len() == before {
-                let names: Vec<&str> = left.iter().map(|(name, _)| *name).collect();
-                for problem in &mut found {
-                    let unresolved = |name: &&str| problem.message.contains(&format!("named expression {name:?}"));
-                    if names.iter().any(unresolved) {
-                        problem.message = format!("uses, directly or through others, itself: {}", names.join(", "));
+        let numbers: BTreeMap<&str, usize> = specs.iter().enumerate().map(|(at, (name, _))| (*name, at)).collect();
+        // Which wait for a name, and where each of them uses those that it waits for.
+        let mut waiting: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        let mut uses: Vec<BTreeMap<usize, String>> = vec![BTreeMap::new(); specs.len()];
+        let mut ready: VecDeque<usize> = (0..specs.len()).collect();
+        while let Some(at) = ready.pop_front() {
+            let (Some((name, spec)), Some(uses_here)) = (specs.get(at), uses.get_mut(at)) else { continue };
+            let mut compiler = Compiler::new(Some(&self.expressions), None);
+            compiler.coming = Some(&numbers);
+            let read = |compiler: &mut Compiler<'_>| compiler.at_key(name, |compiler| compiler.expression(spec));
+            let expression = compiler.at_key("named_expressions", read);
+            let Compiler { problems: found, mut look_ups, needed, .. } = compiler;
+            if !needed.is_empty() {
+                for (number, place) in needed {
+                    if uses_here.insert(number, place).is_none() {
+                        waiting.entry(number).or_default().push(at);
                     }
                 }
-                problems.append(&mut found);
-                // What is left stands in the table, so that its users are not reported as well.
-                let stand_ins = names.iter().map(|name| ((*name).to_owned(), Rc::new(Expression::null())));
-                self.expressions.extend(stand_ins);
-                return;
+                continue;
+            }
+            add(problems, found);
+            self.look_ups.append(&mut look_ups);
+            // A wrong one as well, so that its users are not reported beside it.
+            self.expressions.push(((*name).to_owned(), Rc::new(expression)));
+            for user in waiting.remove(&at).unwrap_or_default() {
+                if let Some(uses_there) = uses.get_mut(user) {
+                    uses_there.remove(&at);
+                    if uses_there.is_empty() {
+                        ready.push_back(user);
+                    }
+                }
             }
         }
+        let left: Vec<(&str, &String)> =
+            specs.iter().zip(&uses).flat_map(|((name, _), uses)| uses.values().map(|place| (*name, place))).collect();
+        let mut names: Vec<&str> = left.iter().map(|(name, _)| *name).take(MOST_PROBLEMS).collect();
+        names.dedup();
+        let message = format!("uses, directly or through others, itself: {}", names.join(", "));
+        let circle = |(_, place): &(&str, &String)| Problem { path: (*place).clone(), message: message.clone() };
+        add(problems, left.iter().take(MOST_PROBLEMS).map(circle).collect());
+        self.expressions.extend(left.iter().map(|(name, _)| ((*name).to_owned(), Rc::new(Expression::null()))));
+    }
+}
+
+/// Problems beyond [`MOST_PROBLEMS`] are not kept.
+fn add(problems: &mut Vec<Problem>, mut found: Vec<Problem>) {
+    found.truncate(MOST_PROBLEMS.saturating_sub(problems.len()));
+    problems.append(&mut found);
+}
+
+/// Users before what they use: the other way round, each would drop the next within itself, as deep as there are names.
+impl Drop for Names {
+    fn drop(&mut self) {
+        self.filters.clear();
+        while self.expressions.pop().is_some() {}
     }
 }
 

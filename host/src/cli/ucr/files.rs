@@ -3,10 +3,49 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use ucr::DataSource;
+use ucr::data_source::read_definitions;
 use ucr::value::{JsonError, Value, parse};
 
 pub(crate) fn read(file: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("could not read {}", file.display()))
+}
+
+/// What is wrong with a file.
+pub(crate) fn wrong(file: &Path, problem: &str) -> anyhow::Error {
+    anyhow::anyhow!("{}: {problem}", file.display())
+}
+
+/// The data sources that a file defines; none, when it is wrong, and what is wrong was printed.
+///
+/// # Errors
+/// The file cannot be read, or is no JSON.
+pub(crate) fn sources(file: &Path) -> anyhow::Result<Option<Vec<DataSource>>> {
+    let text = read(file)?;
+    let mut sources = Vec::new();
+    for (_, definition) in definitions(&text).map_err(|problem| wrong(file, &problem))? {
+        match read_definitions(&definition, None) {
+            Ok(read) => sources.extend(read.sources),
+            Err(error) => {
+                for problem in error.problems {
+                    eprintln!("error: {}: {problem}", file.display());
+                }
+                return Ok(None);
+            }
+        }
+    }
+    Ok(Some(sources))
+}
+
+/// What look-ups find, as text; nothing without a file, and that is said where data sources look something up.
+///
+/// # Errors
+/// The file cannot be read.
+pub(crate) fn related(file: Option<&Path>, sources: &[DataSource]) -> anyhow::Result<String> {
+    if file.is_none() && sources.iter().any(|source| !source.look_ups.is_empty()) {
+        eprintln!("note: look-ups find nothing here; --related gives what they are to find");
+    }
+    file.map_or_else(|| Ok("{}".to_owned()), read)
 }
 
 /// The definitions in a file, each with its place there: one, or a list of them.

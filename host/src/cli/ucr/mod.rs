@@ -1,10 +1,12 @@
-//! `ucr check|rows|vectors`: data sources of user configurable reports, without a pipeline.
+//! `ucr check|rows|profile|vectors`: data sources of user configurable reports, without a pipeline.
 
 mod check;
 mod component;
 mod files;
 mod pillow;
+mod profile;
 mod rows;
+mod stopwatch;
 mod vectors;
 
 use super::Outcome;
@@ -14,6 +16,7 @@ pub(crate) async fn run(arguments: &Arguments, command: &UcrCommand) -> anyhow::
     match command {
         UcrCommand::Check(wanted) => check::run(arguments, wanted),
         UcrCommand::Rows(wanted) => rows::run(arguments, wanted),
+        UcrCommand::Profile(wanted) => profile::run(arguments, wanted),
         UcrCommand::Vectors(wanted) => {
             let (json, wanted) = (arguments.json, wanted.clone());
             // Compiling and running block.

@@ -3,7 +3,6 @@
 use anyhow::Context as _;
 use jiff::tz::Offset;
 use serde_json::{Map, Value as Json, json};
-use ucr::data_source::read_definitions;
 use ucr::value::{Moment, Value, parse};
 use ucr::vectors::Related;
 use ucr::{DataSource, Outcome as Rows, World};
@@ -16,28 +15,11 @@ use super::super::{Outcome, table};
 use super::files;
 
 pub(crate) fn run(arguments: &Arguments, wanted: &UcrRows) -> anyhow::Result<Outcome> {
-    let named = |file: &std::path::Path, problem: String| anyhow::anyhow!("{}: {problem}", file.display());
-    let config = files::read(&wanted.config)?;
-    let definitions = files::definitions(&config).map_err(|problem| named(&wanted.config, problem))?;
-    let mut sources = Vec::new();
-    for (_, definition) in &definitions {
-        match read_definitions(definition, None) {
-            Ok(read) => sources.extend(read.sources),
-            Err(error) => {
-                for problem in error.problems {
-                    eprintln!("error: {}: {problem}", wanted.config.display());
-                }
-                return Ok(Outcome::WrongInput);
-            }
-        }
-    }
+    let Some(sources) = files::sources(&wanted.config)? else { return Ok(Outcome::WrongInput) };
     let text = files::read(&wanted.document)?;
-    let documents = files::documents(&text).map_err(|problem| named(&wanted.document, problem))?;
-    let related = wanted.related.as_deref().map(files::read).transpose()?.unwrap_or_else(|| "{}".to_owned());
+    let documents = files::documents(&text).map_err(|problem| files::wrong(&wanted.document, &problem))?;
+    let related = files::related(wanted.related.as_deref(), &sources)?;
     let related = parse(&related).context("the related documents are no JSON")?;
-    if wanted.related.is_none() && sources.iter().any(|source| !source.look_ups.is_empty()) {
-        eprintln!("note: look-ups find nothing here; --related gives what they are to find");
-    }
     let now = Moment::naive(Offset::UTC.to_datetime(Clock::System.now()));
     for document in &documents {
         for source in &sources {

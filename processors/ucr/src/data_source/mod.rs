@@ -14,6 +14,7 @@ use crate::filter::{Filter, Refusal, shown};
 use crate::indicator::{Column, Indicator};
 use crate::named::Names;
 use crate::value::{Moment, Value, equal};
+use crate::watch::Part;
 use crate::{Context, EvalError, Limits, LookUpKind, World};
 use std::collections::BTreeSet;
 
@@ -90,10 +91,44 @@ impl DataSource {
         now: Moment,
         world: &dyn World<'a>,
     ) -> Result<Outcome<'a>, EvalError> {
-        let limits = Limits::default();
-        let context =
-            Context { root: Some(document), iteration: Some(0), now, world, named: &self.names, limits: &limits };
+        self.process_within(document, now, world, &Limits::default())
+    }
+
+    /// As [`DataSource::process`], while someone watches.
+    ///
+    /// # Errors
+    ///
+    /// As for [`DataSource::process`].
+    #[cfg(feature = "profile")]
+    pub fn process_watched<'a>(
+        &self,
+        document: &Value<'a>,
+        now: Moment,
+        world: &dyn World<'a>,
+        watch: std::rc::Rc<dyn crate::Watch>,
+    ) -> Result<Outcome<'a>, EvalError> {
+        self.process_within(document, now, world, &Limits::watched(crate::watch::Watcher::new(watch)))
+    }
+
+    fn process_within<'a>(
+        &self,
+        document: &Value<'a>,
+        now: Moment,
+        world: &dyn World<'a>,
+        limits: &Limits,
+    ) -> Result<Outcome<'a>, EvalError> {
+        let context = Context { root: Some(document), iteration: Some(0), now, world, named: &self.names, limits };
         if self.takes(document, &context)? { self.rows(document, &context) } else { Ok(Outcome::NotTaken) }
+    }
+
+    /// The ids of the columns that each indicator fills, as [`Part::Indicator`] counts them.
+    pub fn indicators(&self) -> impl Iterator<Item = Vec<&str>> {
+        self.indicators.iter().map(|indicator| indicator.columns.iter().map(|column| column.id.as_str()).collect())
+    }
+
+    /// The names of the validations, as [`Part::Validation`] counts them.
+    pub fn validations(&self) -> impl Iterator<Item = &str> {
+        self.validations.iter().map(|validation| validation.name.as_str())
     }
 
     /// As [`DataSource::process`], but with the validations before the filter: what the original's own function gives,
@@ -194,7 +229,9 @@ impl DataSource {
         if !self.is_of_domain(document) || doc_type != Some(&self.referenced_doc_type) {
             return Ok(false);
         }
-        self.filter.as_ref().map_or(Ok(true), |filter| filter.holds(document, context))
+        let Some(filter) = &self.filter else { return Ok(true) };
+        let _part = context.limits.during(|| Part::ConfiguredFilter);
+        filter.holds(document, context)
     }
 
     /// The rows of a document that the filter took.
@@ -207,7 +244,10 @@ impl DataSource {
             return Ok(Outcome::Rows(vec![self.row(document, context)?]));
         };
         let mut rows = Vec::new();
-        let items = base_item.evaluate(document, context)?;
+        let items = {
+            let _part = context.limits.during(|| Part::BaseItem);
+            base_item.evaluate(document, context)?
+        };
         let items = match &items {
             Value::Null => &[],
             Value::List(items) => items.as_slice(),
@@ -222,7 +262,8 @@ impl DataSource {
     fn row<'a>(&self, item: &Value<'a>, context: &Context<'_, 'a>) -> Result<Vec<Value<'a>>, EvalError> {
         context.limits.spend(self.columns.len())?;
         let mut row = Vec::with_capacity(self.columns.len());
-        for indicator in &self.indicators {
+        for (number, indicator) in self.indicators.iter().enumerate() {
+            let _part = context.limits.during(|| Part::Indicator(number));
             indicator.fill(item, context, &mut row)?;
         }
         debug_assert_eq!(row.len(), self.columns.len(), "each column has its value");
@@ -235,7 +276,8 @@ impl DataSource {
         context: &Context<'_, 'a>,
     ) -> Result<Vec<FailedValidation>, EvalError> {
         let mut failed = Vec::new();
-        for Validation { name, error_message, filter } in &self.validations {
+        for (number, Validation { name, error_message, filter }) in self.validations.iter().enumerate() {
+            let _part = context.limits.during(|| Part::Validation(number));
             if !filter.as_ref().map_err(Clone::clone)?.holds(document, context)? {
                 failed.push(FailedValidation { name: name.clone(), error_message: error_message.clone() });
             }

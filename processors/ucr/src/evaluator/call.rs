@@ -158,8 +158,7 @@ impl<'a> Run<'_, '_, 'a> {
         let text = path.as_str().ok_or_else(|| EvalError::Config("a jsonpath has to be a text".into()))?;
         let path =
             Path::compile(text).map_err(|problem| EvalError::Config(format!("jsonpath {text}: {problem}").into()))?;
-        let mut found = path.find(&context)?;
-        self.context.limits.spend(found.len())?;
+        let mut found = path.find_within(&context, self.context.limits)?;
         if as_list.is_some_and(|as_list| as_list.is_true()) {
             return Ok(Value::list(found));
         }

@@ -38,7 +38,7 @@ pub(super) fn run<'a>(
 ) -> Evaluated<'a> {
     let run = Run { variables, item, context, scopes: RefCell::default(), seen: Cell::new(0) };
     let result = run.evaluate(expression)?;
-    run.weigh(&result)?;
+    context.limits.weigh(&result)?;
     Ok(result)
 }
 
@@ -171,7 +171,7 @@ impl<'a> Run<'_, '_, 'a> {
             Binary::FloorDivide => arithmetic::floor_divide(&left, &right),
             Binary::Remainder => match &left {
                 Value::Str(template) => {
-                    self.weigh(&right)?;
+                    self.context.limits.weigh(&right)?;
                     percent::format(template, &right).map(Value::text)
                 }
                 _ => arithmetic::remainder(&left, &right),
@@ -216,8 +216,8 @@ impl<'a> Run<'_, '_, 'a> {
     }
 
     fn holds(&self, comparison: Comparison, left: &Value<'a>, right: &Value<'a>) -> Result<bool, EvalError> {
-        self.weigh(left)?;
-        self.weigh(right)?;
+        self.context.limits.weigh(left)?;
+        self.context.limits.weigh(right)?;
         let order = |holds: fn(Ordering) -> bool| -> Result<bool, EvalError> {
             if let (Value::Set(a), Value::Set(b)) = (left, right) {
                 return Ok(collection::set_order(a, b).is_some_and(holds));
@@ -300,32 +300,8 @@ impl<'a> Run<'_, '_, 'a> {
 
     /// Python's `str(value)`, of bounded length.
     pub(super) fn text(&self, value: &Value<'a>) -> Result<String, EvalError> {
-        self.weigh(value)?;
+        self.context.limits.weigh(value)?;
         Ok(value.to_string())
-    }
-
-    /// Shared parts of a list can make it far larger than what it took to build; what would walk through all of it
-    /// asks here first.
-    pub(super) fn weigh(&self, value: &Value<'_>) -> Result<(), EvalError> {
-        if matches!(value, Value::List(_) | Value::Tuple(_) | Value::Set(_) | Value::Dict(_)) {
-            weigh_deeply(value, &mut |weight| self.context.limits.spend(weight))?;
-        }
-        Ok(())
-    }
-}
-
-fn weigh_deeply(value: &Value<'_>, spend: &mut impl FnMut(usize) -> Result<(), EvalError>) -> Result<(), EvalError> {
-    match value {
-        Value::List(elements) | Value::Tuple(elements) | Value::Set(elements) => {
-            spend(1 + elements.len())?;
-            elements.iter().try_for_each(|element| weigh_deeply(element, spend))
-        }
-        Value::Dict(dict) => {
-            spend(1 + dict.len())?;
-            dict.iter().try_for_each(|(_, element)| weigh_deeply(element, spend))
-        }
-        Value::Str(text) => spend(text.len() / 16),
-        _ => Ok(()),
     }
 }
 

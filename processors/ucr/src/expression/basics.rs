@@ -20,7 +20,7 @@ pub(super) fn computed_property<'a>(
         }
         Some(dict) => dict.get_value(&name).cloned().unwrap_or_default(),
     };
-    coerced(found, datatype)
+    coerced(found, datatype, context)
 }
 
 pub(super) fn switch<'a>(
@@ -61,6 +61,7 @@ pub(super) fn split_string<'a>(
             None => return Ok(Value::Null),
         },
     };
+    context.limits.spend(text.len() / 64)?;
     let parts: Vec<&str> = match delimiter {
         None => text.split(is_space).filter(|part| !part.is_empty()).collect(),
         Some("") => return Err(EvalError::Value("an empty delimiter splits nothing".into())),

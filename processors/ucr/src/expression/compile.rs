@@ -305,6 +305,10 @@ impl Compiler<'_> {
         if let Some((_, expression)) = known.iter().find(|(candidate, _)| *candidate == name) {
             return Expression::Named(expression.clone());
         }
+        if let Some(number) = self.coming.and_then(|coming| coming.get(name.as_str())) {
+            self.needs("name", *number);
+            return Expression::null();
+        }
         self.problem_at("name", unknown("named expression", &name, known.iter().map(|(name, _)| name.as_str())));
         Expression::null()
     }

@@ -4,7 +4,7 @@ use num_bigint::BigInt;
 use num_traits::ToPrimitive;
 use std::cmp::Ordering;
 
-use super::Expression;
+use super::{Expression, made};
 use crate::filter::Filter;
 use crate::number::Decimal;
 use crate::value::{Incomparable, Value, compare, equal};
@@ -62,9 +62,14 @@ impl ListOperation {
             }
             Self::Map(expression) => {
                 let mapped: Result<Vec<_>, _> = items.iter().map(|item| expression.evaluate(item, context)).collect();
-                mapped.map(Value::list)
+                made(Value::list(mapped?), context)
             }
-            Self::Reduce(aggregation) => Ok(aggregation.evaluate(items)?),
+            Self::Reduce(aggregation) => {
+                if matches!(aggregation, Aggregation::Least | Aggregation::Greatest) {
+                    items.iter().try_for_each(|item| context.limits.look_through(item))?;
+                }
+                aggregation.evaluate(items)
+            }
             Self::Flatten => {
                 let mut flat = Vec::new();
                 for item in items {
@@ -171,14 +176,20 @@ fn sorted<'a>(
     }
     let less = |a: &Value<'a>, b: &Value<'a>| match (a.is_null(), b.is_null()) {
         // Equal keys need no order.
-        (false, false) => Ok(!equal(a, b) && compare(a, b)?.is_some_and(Ordering::is_lt)),
+        (false, false) => {
+            context.limits.look_through(a)?;
+            context.limits.look_through(b)?;
+            Ok(!equal(a, b) && compare(a, b)?.is_some_and(Ordering::is_lt))
+        }
         (a_is_null, b_is_null) => Ok(a_is_null && !b_is_null),
     };
     if order == Order::Descending {
         keyed.reverse();
     }
-    let sorted: Result<_, Incomparable> = merge_sort(keyed, &|a, b| less(&a.0, &b.0));
-    let Ok(mut sorted) = sorted else { return Ok(Value::list(Vec::new())) };
+    let mut sorted = match merge_sort(keyed, &|a, b| less(&a.0, &b.0)) {
+        Err(EvalError::Type(_)) => return Ok(Value::list(Vec::new())),
+        sorted => sorted?,
+    };
     if order == Order::Descending {
         sorted.reverse();
     }

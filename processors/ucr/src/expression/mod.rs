@@ -4,6 +4,7 @@ mod basics;
 mod compile;
 mod lists;
 mod lookups;
+mod names;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use crate::evaluator::Program;
 use crate::filter::Filter;
 use crate::jsonpath;
 use crate::value::{Dict, Text, Value};
+use crate::watch::Part;
 use crate::{Context, EvalError, dates};
 
 #[derive(Debug)]
@@ -115,18 +117,19 @@ impl Expression {
     }
 
     pub(crate) fn evaluate<'a>(&self, item: &Value<'a>, context: &Context<'_, 'a>) -> Result<Value<'a>, EvalError> {
+        let _part = context.limits.during(|| Part::Expression(self.type_name()));
         match self {
             Self::Identity => Ok(item.clone()),
             Self::Constant(value) => Ok(value.clone()),
             Self::Property { name, datatype } => {
                 context.limits.spend(1)?;
                 let value = item.property(name).cloned().unwrap_or_default();
-                coerced(value, *datatype)
+                coerced(value, *datatype, context)
             }
             Self::Path { path, datatype } => {
                 context.limits.spend(path.len())?;
                 let found = path.iter().try_fold(item, |item, name| item.property(name));
-                coerced(found.cloned().unwrap_or_default(), *datatype)
+                coerced(found.cloned().unwrap_or_default(), *datatype, context)
             }
             nested => context.limits.deeper(|| nested.evaluate_nested(item, context)),
         }
@@ -161,10 +164,10 @@ impl Expression {
                         values.push(value);
                     }
                 }
-                Ok(Value::list(values))
+                made(Value::list(values), context)
             }
             Self::Nested { argument, value } => value.evaluate(&argument.evaluate(item, context)?, context),
-            Self::Dict { properties } => Ok(Value::dict(evaluate_all(properties, item, context)?)),
+            Self::Dict { properties } => made(Value::dict(evaluate_all(properties, item, context)?), context),
             Self::RootDocument(expression) => match context.root {
                 Some(root) => expression.evaluate(root, context),
                 None => Ok(Value::Null),
@@ -192,18 +195,17 @@ impl Expression {
                 } else {
                     program.run(Some(&evaluate_all(variables, item, context)?), item, context)?
                 };
-                coerced(result, *datatype)
+                coerced(result, *datatype, context)
             }
             Self::JsonPath { path, datatype } => {
-                let mut found = path.find(item)?;
-                context.limits.spend(found.len())?;
+                let mut found = path.find_within(item, context.limits)?;
                 for value in &mut found {
-                    *value = coerced(std::mem::take(value), *datatype)?;
+                    *value = coerced(std::mem::take(value), *datatype, context)?;
                 }
-                Ok(match found.len() {
-                    0 | 1 => found.pop().unwrap_or_default(),
-                    _ => Value::list(found),
-                })
+                match found.len() {
+                    0 | 1 => Ok(found.pop().unwrap_or_default()),
+                    _ => made(Value::list(found), context),
+                }
             }
             Self::LookUp(look_up) => look_up.evaluate(item, context),
             Self::Identity | Self::Constant(_) | Self::Property { .. } | Self::Path { .. } => {
@@ -265,10 +267,20 @@ fn count(value: Value<'_>) -> Result<Option<i64>, EvalError> {
     Ok(coerce::to_integer(value)?.as_index())
 }
 
-fn coerced(value: Value<'_>, datatype: Option<Datatype>) -> Result<Value<'_>, EvalError> {
+/// A list or object that was put together, unless it is too large.
+fn made<'a>(value: Value<'a>, context: &Context<'_, 'a>) -> Result<Value<'a>, EvalError> {
+    context.limits.weigh(&value)?;
+    Ok(value)
+}
+
+fn coerced<'a>(
+    value: Value<'a>,
+    datatype: Option<Datatype>,
+    context: &Context<'_, 'a>,
+) -> Result<Value<'a>, EvalError> {
     match datatype {
         None => Ok(value),
-        Some(datatype) => coerce::coerce(value, datatype),
+        Some(datatype) => coerce::coerce_within(value, datatype, context.limits),
     }
 }
 

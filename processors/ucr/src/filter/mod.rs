@@ -14,6 +14,7 @@ use crate::expression::Expression;
 use crate::operator::Operator;
 use crate::regex::Pattern;
 use crate::value::{Value, equal};
+use crate::watch::Part;
 use crate::{Context, EvalError};
 
 #[derive(Debug)]
@@ -45,7 +46,21 @@ impl Filter {
         Self::Always(false)
     }
 
+    /// The name of its type in configurations; of `property_match` that of what it stands for.
+    fn type_name(&self) -> &'static str {
+        match self {
+            Self::Always(_) | Self::Compare { .. } | Self::PropertyEquals { .. } | Self::Search { .. } => {
+                "boolean_expression"
+            }
+            Self::And(_) => "and",
+            Self::Or(_) => "or",
+            Self::Not(_) => "not",
+            Self::Named(_) => "named",
+        }
+    }
+
     pub(crate) fn holds<'a>(&self, item: &Value<'a>, context: &Context<'_, 'a>) -> Result<bool, EvalError> {
+        let _part = context.limits.during(|| Part::Filter(self.type_name()));
         match self {
             Self::Always(result) => Ok(*result),
             Self::PropertyEquals { name, value } => {
@@ -57,6 +72,7 @@ impl Filter {
             }
             Self::Search { input, pattern } => {
                 let input = context.limits.deeper(|| input.evaluate(item, context))?;
+                context.limits.look_through(&input)?;
                 let pattern = pattern.as_ref().map_err(Clone::clone)?;
                 input.as_str().map_or(Ok(false), |text| pattern.is_match(text))
             }
@@ -90,8 +106,11 @@ fn compare<'a>(
     context: &Context<'_, 'a>,
 ) -> Result<bool, EvalError> {
     let input = input.evaluate(item, context)?;
+    context.limits.look_through(&input)?;
     if let Expression::Constant(reference) = reference {
         return operator.holds(&input, reference);
     }
-    operator.holds(&input, &reference.evaluate(item, context)?)
+    let reference = reference.evaluate(item, context)?;
+    context.limits.look_through(&reference)?;
+    operator.holds(&input, &reference)
 }

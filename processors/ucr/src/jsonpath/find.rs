@@ -9,10 +9,14 @@ use crate::EvalError;
 use crate::number::parse_integer;
 use crate::value::{Value, compare, equal};
 
-pub(super) fn find<'a>(node: &Node, value: &Value<'a>) -> Result<Vec<Value<'a>>, EvalError> {
+/// `looked_at` grows by what is looked at on the way.
+pub(super) fn find<'a>(node: &Node, value: &Value<'a>, looked_at: &mut usize) -> Result<Vec<Value<'a>>, EvalError> {
     let finder = Finder { left: Cell::new(MOST_MATCHES) };
     let start = Rc::new(Datum { value: value.clone(), parent: None, raw: true });
-    let matches = finder.find(node, &Some(start))?;
+    let matches = finder.find(node, &Some(start));
+    *looked_at += MOST_MATCHES - finder.left.get();
+    let matches = matches?;
+    *looked_at += matches.len();
     let value = |found: Match<'a>| match found {
         Some(datum) => Ok(datum.value.clone()),
         None => Err(no_value()),

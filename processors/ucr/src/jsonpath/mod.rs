@@ -14,9 +14,9 @@ mod functions;
 mod parse;
 mod token;
 
-use crate::EvalError;
 use crate::regex::Pattern;
 use crate::value::{Text, Value};
+use crate::{EvalError, Limits};
 
 pub const MOST_NESTING: usize = 50;
 pub const MOST_CHARACTERS: usize = 10_000;
@@ -110,7 +110,20 @@ impl Path {
     ///
     /// Values that cannot be compared, indexed or sorted, and too many matches.
     pub fn find<'a>(&self, value: &Value<'a>) -> Result<Vec<Value<'a>>, EvalError> {
-        let Some(names) = &self.names else { return find::find(&self.node, value) };
+        self.find_counting(value, &mut 0)
+    }
+
+    /// As [`Path::find`], where what is looked at on the way counts as steps.
+    pub(crate) fn find_within<'a>(&self, value: &Value<'a>, limits: &Limits) -> Result<Vec<Value<'a>>, EvalError> {
+        let mut looked_at = 0;
+        let found = self.find_counting(value, &mut looked_at);
+        limits.spend(looked_at)?;
+        found
+    }
+
+    fn find_counting<'a>(&self, value: &Value<'a>, looked_at: &mut usize) -> Result<Vec<Value<'a>>, EvalError> {
+        let Some(names) = &self.names else { return find::find(&self.node, value, looked_at) };
+        *looked_at += names.len();
         let mut found = Some(value);
         for name in names {
             found = found.and_then(|value| value.property(name));

@@ -1,0 +1,7 @@
+//! Fuzzes statements of the evaluator.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ucr_fuzz::properties;
+
+fuzz_target!(|input: &str| properties::evaluator(input));

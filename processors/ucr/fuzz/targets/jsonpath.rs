@@ -1,0 +1,7 @@
+//! Fuzzes paths.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ucr_fuzz::properties;
+
+fuzz_target!(|input: &str| properties::jsonpath(input));
