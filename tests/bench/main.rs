@@ -33,6 +33,7 @@ mod servers;
 #[path = "../support/service.rs"]
 mod service;
 mod swap;
+mod ucr;
 
 use report::Report;
 
@@ -43,7 +44,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// A figure: its name, and what measures it.
 type Figure = (&'static str, fn(&mut Report));
 
-const FIGURES: [Figure; 8] = [
+const FIGURES: [Figure; 9] = [
     ("processors", processors::measure),
     ("memory", memory::measure),
     ("swap", swap::measure),
@@ -52,6 +53,7 @@ const FIGURES: [Figure; 8] = [
     ("embedded", program::embedded),
     ("first-change", program::first_change),
     ("idle", idle::measure),
+    ("ucr", ucr::measure),
 ];
 
 fn main() {
