@@ -45,6 +45,24 @@ fn a_document_replaces_its_rows_in_each_table() {
 }
 
 #[test]
+fn a_document_that_is_other_than_announced_is_read_as_a_whole() {
+    let mut other = source("b");
+    other["configured_filter"]["property_value"] = json!("other");
+    other["configured_indicators"][0]["expression"]["property_name"] = json!("height");
+    let sources = [source("a"), other];
+    let document = form(json!({"xmlns": "other", "height": 170}));
+    let expected = json!({"writes": [
+        {"delete_rows": {"table": table("a")}}, {"replace_rows": {"table": table("b"), "rows": [row(json!(170))]}},
+    ]});
+    for announced in ["visit", ""] {
+        let fixture = Fixture::present("f", document.clone()).document_subtype(announced);
+        assert_eq!(harness(&sources).process_one(fixture), expected, "{announced}");
+    }
+    let alone = harness(&sources).process_one(Fixture::present("f", document));
+    assert_eq!(alone, json!({"writes": [expected["writes"][1]]}));
+}
+
+#[test]
 fn a_document_that_is_no_longer_taken_loses_its_rows() {
     let deleted = json!({"writes": [{"delete_rows": {"table": table("a")}}]});
     let archived = Fixture::present("f", form(json!({"doc_type": "XFormArchived"})));

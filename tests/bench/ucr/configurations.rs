@@ -46,7 +46,25 @@ fn read(folder: &Path) -> Vec<Value> {
     let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
     files.sort();
-    files.iter().map(|file| serde_json::from_slice(&fs::read(file).unwrap()).unwrap()).collect()
+    let mut all: Vec<Value> =
+        files.iter().map(|file| serde_json::from_slice(&fs::read(file).unwrap()).unwrap()).collect();
+    all.iter_mut().for_each(unwrapped);
+    // Two of one table would be one too many in a processor.
+    for at in 1..all.len() {
+        if all[..at].iter().any(|other| other["table_id"] == all[at]["table_id"]) {
+            all[at]["table_id"] = json!(format!("{}-{at}", all[at]["table_id"].as_str().unwrap()));
+        }
+    }
+    all
+}
+
+/// Static ones have their configuration within, and their domains beside it.
+fn unwrapped(definition: &mut Value) {
+    if definition["config"].is_object() {
+        let mut config = definition["config"].take();
+        config["domain"] = definition["domains"][0].clone();
+        *definition = config;
+    }
 }
 
 /// The same data source with other documents and another table: of the form namespace or case type `subtype`.
