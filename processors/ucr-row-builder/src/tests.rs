@@ -34,7 +34,7 @@ fn table(table_id: &str) -> String {
 }
 
 fn row(age: Value) -> Value {
-    json!({"doc_id": "f", "inserted_at": "2026-01-02T03:04:05Z", "age": age})
+    json!({"doc_id": "f", "inserted_at": "2026-01-02T03:04:05.000000Z", "age": age})
 }
 
 #[test]

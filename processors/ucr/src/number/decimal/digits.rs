@@ -45,6 +45,11 @@ pub(super) fn ten_to(power: u64) -> BigUint {
     BigUint::from(10u8).pow(u32::try_from(power).unwrap_or(u32::MAX))
 }
 
+/// The digits as text, quickly for those that fit a machine's word.
+pub(super) fn written(digits: &BigUint) -> String {
+    digits.to_u64().map_or_else(|| digits.to_string(), |small| small.to_string())
+}
+
 /// Number of decimal digits; zero has one.
 pub(super) fn decimal_length(digits: &BigUint) -> u64 {
     if let Some(small) = digits.to_u64() {

@@ -9,7 +9,7 @@ use num_traits::Zero;
 use std::cmp::Ordering;
 use std::fmt;
 
-use digits::{decimal_length, half_even, magnitudes, scaled, signed, ten_to};
+use digits::{decimal_length, half_even, magnitudes, scaled, signed, ten_to, written};
 
 #[derive(Clone, Debug)]
 pub struct Decimal {
@@ -38,6 +38,9 @@ pub enum DecimalError {
 impl Decimal {
     /// Reads what Python's `Decimal(text)` reads: surrounding whitespace, underscores, exponents, `nan` and `inf`.
     pub fn parse(text: &str) -> Option<Self> {
+        if let Some(short) = Self::parse_short(text.as_bytes()) {
+            return Some(short);
+        }
         let trimmed = super::stripped(text);
         let mut plain = String::with_capacity(trimmed.len());
         for c in trimmed.chars() {
@@ -73,6 +76,30 @@ impl Decimal {
         }
         let exponent = exponent.checked_sub(i64::try_from(fraction.len()).ok()?)?;
         Some(Self { negative, kind: Kind::Finite { digits: BigUint::parse_bytes(digits.as_bytes(), 10)?, exponent } })
+    }
+
+    /// What documents nearly always hold: up to 18 ASCII digits with a point or without; `None` for all else.
+    fn parse_short(text: &[u8]) -> Option<Self> {
+        const MOST_BYTES: usize = 18;
+        let (negative, number) = match text.split_first()? {
+            (b'-', rest) => (true, rest),
+            _ => (false, text),
+        };
+        let point = number.iter().position(|byte| *byte == b'.');
+        if number.len() > MOST_BYTES || number.len() == usize::from(point.is_some()) {
+            return None;
+        }
+        let mut digits = 0_u64;
+        for (at, byte) in number.iter().enumerate() {
+            match byte {
+                b'0'..=b'9' => digits = digits * 10 + u64::from(byte - b'0'),
+                b'.' if Some(at) == point => {}
+                _ => return None,
+            }
+        }
+        let places = point.map_or(0, |point| number.len() - point - 1);
+        let exponent = -i64::try_from(places).ok()?;
+        Some(Self { negative, kind: Kind::Finite { digits: BigUint::from(digits), exponent } })
     }
 
     pub fn from_integer(integer: &BigInt) -> Self {
@@ -204,7 +231,7 @@ impl Decimal {
     /// Digits and exponent, for formatting; `None` for infinities and not-a-number.
     pub fn parts(&self) -> Option<(bool, String, i64)> {
         match &self.kind {
-            Kind::Finite { digits, exponent } => Some((self.negative, digits.to_string(), *exponent)),
+            Kind::Finite { digits, exponent } => Some((self.negative, written(digits), *exponent)),
             Kind::Infinity | Kind::NotANumber => None,
         }
     }
@@ -213,7 +240,7 @@ impl Decimal {
         let Kind::Finite { digits, exponent } = &self.kind else { return self.to_string() };
         let sign = if self.negative { "-" } else { "" };
         let places = usize::try_from(-exponent).unwrap_or(0);
-        let mut text = digits.to_string();
+        let mut text = written(digits);
         if places == 0 {
             return format!("{sign}{text}");
         }
@@ -232,7 +259,7 @@ impl fmt::Display for Decimal {
         let (digits, exponent) = match &self.kind {
             Kind::NotANumber => return f.write_str("NaN"),
             Kind::Infinity => return write!(f, "{sign}Infinity"),
-            Kind::Finite { digits, exponent } => (digits.to_string(), *exponent),
+            Kind::Finite { digits, exponent } => (written(digits), *exponent),
         };
         let length = i64::try_from(digits.len()).unwrap_or(i64::MAX);
         let adjusted = exponent + length - 1;
