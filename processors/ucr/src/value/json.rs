@@ -59,10 +59,12 @@ impl<'a> Reader<'a> {
         JsonError { at: self.at, problem }
     }
 
+    #[inline]
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
+    #[inline]
     fn skip_whitespace(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\n' | b'\t' | b'\r')) {
             self.at += 1;
@@ -181,7 +183,18 @@ impl<'a> Reader<'a> {
         }
         loop {
             self.expect(b'"', "expected a key in quotes")?;
-            let key = self.text()?;
+            let start = self.at;
+            self.plain_run();
+            let key = match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    Text::Borrowed(self.json.get(start..self.at - 1).unwrap_or_default())
+                }
+                _ => {
+                    self.at = start;
+                    self.text()?
+                }
+            };
             self.colon()?;
             match parts.get(&key) {
                 Some(reads) => {
