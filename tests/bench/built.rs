@@ -18,7 +18,9 @@ pub(crate) fn module(name: &str) -> PathBuf {
     let folder = BUILT.get_or_init(|| {
         let target = workspace().join("target/guests");
         let mut build = Command::new(workspace().join("guest-sdk/wasm-std"));
-        build.args(["build", "-p", "bench-guest", "-p", "es-indexer"]).env("CARGO_TARGET_DIR", &target);
+        build
+            .args(["build", "-p", "bench-guest", "-p", "es-indexer", "-p", "ucr-row-builder"])
+            .env("CARGO_TARGET_DIR", &target);
         run(build.current_dir(workspace()));
         target.join("wasm32-unknown-unknown/guest")
     });
@@ -46,12 +48,17 @@ pub(crate) fn runtime() -> &'static (Engine, Cache) {
 
 /// Loads a processor, as the host does.
 pub(crate) fn processor(module: &Path, config: &serde_json::Value) -> Arc<WasmProcessor> {
+    processor_with(module, config, &[])
+}
+
+/// The same with look-ups granted.
+pub(crate) fn processor_with(module: &Path, config: &serde_json::Value, lookups: &[&str]) -> Arc<WasmProcessor> {
     let (engine, cache) = runtime();
     let source = Source {
         path: module,
         bytes: None,
         names: Names { pillow: PillowName::new("bench"), processor: ProcessorName::new("bench") },
-        grants: Grants { log: true, lookups: Vec::new() },
+        grants: Grants { log: true, lookups: lookups.iter().map(|&name| name.to_owned()).collect() },
         config: config.to_string().into_bytes(),
         limits: Limits::default(),
     };

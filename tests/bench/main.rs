@@ -42,6 +42,7 @@ mod servers;
 #[path = "../support/service.rs"]
 mod service;
 mod swap;
+mod ucr;
 
 use report::Report;
 
@@ -52,7 +53,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// A figure: its name, and what measures it.
 type Figure = (&'static str, fn(&mut Report));
 
-const FIGURES: [Figure; 14] = [
+const FIGURES: [Figure; 15] = [
     ("processors", processors::measure),
     ("memory", memory::measure),
     ("swap", swap::measure),
@@ -67,6 +68,7 @@ const FIGURES: [Figure; 14] = [
     ("embedded", program::embedded),
     ("first-change", program::first_change),
     ("idle", idle::measure),
+    ("ucr", ucr::measure),
 ];
 
 fn main() {

@@ -49,6 +49,11 @@ impl Report {
         println!("\n{figure}");
     }
 
+    /// What is said beside the numbers.
+    pub(crate) fn note(&self, text: &str) {
+        println!("  {text}");
+    }
+
     /// A row of variants with their control: CPU and wall nanoseconds per unit.
     pub(crate) fn costs(&mut self, group: &str, measured: &[Measured], control: &Measured) {
         for one in measured {

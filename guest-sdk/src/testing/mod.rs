@@ -50,6 +50,7 @@ pub struct Fixture {
     attempts: u32,
     published_ms: Option<f64>,
     document: Document,
+    found: Vec<raw::Found>,
 }
 
 #[derive(Debug, Clone)]
@@ -58,6 +59,13 @@ enum Document {
     Deleted,
     Missing,
     Stale,
+}
+
+/// Changes that are processed again and again: what a benchmark repeats.
+#[derive(Debug)]
+pub struct Prepared {
+    symbols: Vec<String>,
+    changes: Vec<raw::Change>,
 }
 
 /// A line that the processor logged.
@@ -135,9 +143,7 @@ impl<P: Processor> Harness<P> {
     /// When the processor writes what its description does not name, rows that do not fit their table, or documents
     /// that are no JSON: the host refuses such answers.
     pub fn process(&mut self, fixtures: impl IntoIterator<Item = Fixture>) -> Vec<Value> {
-        let mut symbols = Vec::new();
-        let mut changes: Vec<raw::Change> =
-            fixtures.into_iter().map(|fixture| fixture.into_raw(&mut symbols)).collect();
+        let Prepared { symbols, mut changes } = Prepared::new(fixtures);
         let mut outcomes = self.call(symbols.clone(), changes.clone());
         for _ in 0..MOST_ROUNDS {
             let (again, with): (Vec<usize>, Vec<raw::Change>) = outcomes
@@ -155,6 +161,12 @@ impl<P: Processor> Harness<P> {
         let show =
             |(change, outcome): (&raw::Change, &raw::Outcome)| json::outcome(&self.description, &change.id, outcome);
         changes.iter().zip(&outcomes).map(show).collect()
+    }
+
+    /// Calls the processor as the host would, with a copy of what was prepared; how many changes it answered. The answers
+    /// are dropped unseen.
+    pub fn repeat(&mut self, prepared: &Prepared) -> usize {
+        self.call(prepared.symbols.clone(), prepared.changes.clone()).len()
     }
 
     /// What was logged on this thread since the last call of this function.
@@ -182,6 +194,15 @@ impl<P: Processor> Harness<P> {
         let mut found = change.found.clone();
         found.extend(wants.iter().map(find).collect::<Option<Vec<_>>>()?);
         Some(raw::Change { found, ..change.clone() })
+    }
+}
+
+impl Prepared {
+    /// Makes a batch.
+    pub fn new(fixtures: impl IntoIterator<Item = Fixture>) -> Self {
+        let mut symbols = Vec::new();
+        let changes = fixtures.into_iter().map(|fixture| fixture.into_raw(&mut symbols)).collect();
+        Self { symbols, changes }
     }
 }
 
@@ -231,6 +252,7 @@ impl Fixture {
             attempts: 0,
             published_ms: None,
             document,
+            found: Vec::new(),
         }
     }
 
@@ -288,6 +310,14 @@ impl Fixture {
         Self { published_ms: Some(published_ms), ..self }
     }
 
+    /// The answer to a look-up that was asked for before.
+    #[must_use]
+    pub fn found(mut self, lookup: &str, key: &str, documents: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        let documents = documents.into_iter().collect();
+        self.found.push(raw::Found { lookup: lookup.to_owned(), key: key.to_owned(), documents });
+        self
+    }
+
     fn into_raw(self, symbols: &mut Vec<String>) -> raw::Change {
         let mut intern = |text: String| {
             let at = symbols.iter().position(|symbol| *symbol == text).unwrap_or_else(|| {
@@ -313,7 +343,7 @@ impl Fixture {
                 Document::Missing => raw::Document::Missing,
                 Document::Stale => raw::Document::Stale,
             },
-            found: Vec::new(),
+            found: self.found,
         }
     }
 }

@@ -37,6 +37,11 @@ pub trait Instance: Send {
 
     /// Whether it should be replaced before its next call, because it holds more memory than the mark.
     fn is_spent(&self) -> bool;
+
+    /// Bytes of memory that are its own; none for code of the host.
+    fn memory_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// One call of a processor.

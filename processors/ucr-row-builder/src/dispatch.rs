@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use ucr::DataSource;
-use ucr::value::Value;
+use ucr::value::{Reads, Value};
 
 /// Data sources by domain, type of documents, and case type or form namespace.
 #[derive(Debug, Default)]
@@ -16,6 +16,17 @@ struct Group {
     /// Those whose filters do not say which case types or namespaces they want.
     any: Vec<usize>,
     by_subtype: HashMap<String, Vec<usize>>,
+    /// What these read of a document, and those of `any` with those of a subtype.
+    read_by_any: Reads,
+    read_by_subtype: HashMap<String, Reads>,
+}
+
+/// What a change says of its document, before that is read: its domain, its type, and its case type or namespace.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Announced<'a> {
+    pub(crate) domain: Option<&'a str>,
+    pub(crate) doc_type: Option<&'a str>,
+    pub(crate) subtype: Option<&'a str>,
 }
 
 impl Dispatch {
@@ -41,7 +52,28 @@ impl Dispatch {
                 }
             }
         }
+        for group in dispatch.domains.values_mut().flat_map(HashMap::values_mut) {
+            group.note_reads(sources);
+        }
         dispatch
+    }
+
+    /// What has to be read of a document; none when it has to be read as a whole, because less is announced of it.
+    pub(crate) fn reads(&self, announced: Announced<'_>) -> Option<&Reads> {
+        let group = self.domains.get(announced.domain?)?.get(announced.doc_type?)?;
+        if !has_subtypes(announced.doc_type) {
+            return Some(&group.read_by_any);
+        }
+        // Where it announces none, all are asked.
+        let subtype = announced.subtype.filter(|subtype| !subtype.is_empty())?;
+        Some(group.read_by_subtype.get(subtype).unwrap_or(&group.read_by_any))
+    }
+
+    /// Whether a document that was read in part is what was announced.
+    pub(crate) fn is_as_announced(document: &Value<'_>, announced: Announced<'_>) -> bool {
+        let text = |name| document.property(name).and_then(Value::as_str);
+        let is_it = text("domain") == announced.domain && text("doc_type") == announced.doc_type;
+        is_it && (!has_subtypes(announced.doc_type) || subtype(document, announced.doc_type) == announced.subtype)
     }
 
     pub(crate) fn has_domain(&self, domain: &str) -> bool {
@@ -57,13 +89,8 @@ impl Dispatch {
         let Some(group) = types.zip(doc_type).and_then(|(types, doc_type)| types.get(doc_type)) else {
             return Vec::new();
         };
-        let subtype = match doc_type {
-            Some("CommCareCase") => document.property("type"),
-            Some("XFormInstance") => document.property("xmlns"),
-            _ => None,
-        };
         let mut concerned = group.any.clone();
-        match (announced.filter(|announced| !announced.is_empty()), subtype.and_then(Value::as_str)) {
+        match (announced.filter(|announced| !announced.is_empty()), subtype(document, doc_type)) {
             (Some(announced), Some(subtype)) => {
                 concerned.extend([announced, subtype].iter().filter_map(|of| group.by_subtype.get(*of)).flatten());
             }
@@ -74,6 +101,38 @@ impl Dispatch {
         concerned.dedup();
         concerned
     }
+}
+
+impl Group {
+    fn note_reads(&mut self, sources: &[DataSource]) {
+        let of = |indexes: &[usize]| {
+            let mut reads = Reads::default();
+            for source in indexes.iter().filter_map(|index| sources.get(*index)) {
+                reads.merge(&source.reads());
+            }
+            reads
+        };
+        self.read_by_any = of(&self.any);
+        for (subtype, indexes) in &self.by_subtype {
+            let mut reads = of(indexes);
+            reads.merge(&self.read_by_any);
+            self.read_by_subtype.insert(subtype.clone(), reads);
+        }
+    }
+}
+
+fn has_subtypes(doc_type: Option<&str>) -> bool {
+    matches!(doc_type, Some("CommCareCase" | "XFormInstance"))
+}
+
+/// The case type or form namespace of a document.
+fn subtype<'d>(document: &'d Value<'_>, doc_type: Option<&str>) -> Option<&'d str> {
+    let property = match doc_type {
+        Some("CommCareCase") => "type",
+        Some("XFormInstance") => "xmlns",
+        _ => return None,
+    };
+    document.property(property).and_then(Value::as_str)
 }
 
 /// The type that a document has while it is neither archived nor deleted nor replaced.

@@ -16,10 +16,10 @@ use pillowtop_sdk::{
     Absence, Answer, Batch, Change, Column, ColumnKind, Condition, Config, Description, Error, Problem, Processor,
     Table, Value as Cell, Write, Writes,
 };
-use ucr::value::{Moment, Value, parse};
+use ucr::value::{JsonError, Moment, Value, parse, parse_parts};
 use ucr::{DataSource, EvalError, FailedValidation, LookUpKind, Outcome};
 
-use dispatch::Dispatch;
+use dispatch::{Announced, Dispatch};
 use selection::Selection;
 use world::Lookups;
 
@@ -110,7 +110,7 @@ impl Processor for UcrRowBuilder {
             return Ok(Answer::skip("no data source in the domain"));
         }
         let text = std::str::from_utf8(change.document()?)?;
-        let document = parse(text)?;
+        let document = self.read(text, change)?;
         let concerned = self.dispatch.concerned(&document, change.document_subtype());
         if concerned.is_empty() {
             return Ok(Answer::skip("no data source for such documents"));
@@ -158,6 +158,19 @@ impl Processor for UcrRowBuilder {
 }
 
 impl UcrRowBuilder {
+    /// The document, without what no data source reads where the change announces which these are.
+    fn read<'a>(&self, text: &'a str, change: &Change<'_>) -> Result<Value<'a>, JsonError> {
+        let (domain, doc_type) = (change.domain(), change.document_type());
+        let announced = Announced { domain, doc_type, subtype: change.document_subtype() };
+        if let Some(reads) = self.dispatch.reads(announced) {
+            let document = parse_parts(text, reads)?;
+            if Dispatch::is_as_announced(&document, announced) {
+                return Ok(document);
+            }
+        }
+        parse(text)
+    }
+
     /// Nothing is known of a document that is gone but its domain, so that every table of the domain is meant.
     fn delete(&self, domain: Option<&str>) -> Answer {
         let is_meant =

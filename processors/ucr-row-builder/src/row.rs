@@ -39,18 +39,56 @@ fn cell(column: &Column, value: Value<'_>) -> Result<Cell, Error> {
         Value::Int(_) | Value::Big(_) => return Err(refused("the integer is out of range")),
         Value::Decimal(decimal) if decimal.is_infinite() => return Err(refused("infinity is no decimal of a table")),
         Value::Decimal(decimal) => Cell::Decimal(plain(&decimal).ok_or_else(|| refused("the number is out of range"))?),
-        Value::Date(date) => Cell::date(date.to_string()),
+        Value::Date(date) => Cell::Date(day(date)),
         Value::DateTime(moment) => {
             let minutes = i64::from(moment.offset_minutes.unwrap_or(0));
             let utc = moment.civil.checked_sub(jiff::SignedDuration::from_mins(minutes));
             let utc = utc.map_err(|error| refused(&error.to_string()))?;
-            Cell::timestamp(format!("{utc}Z"))
+            Cell::Timestamp(instant(utc))
         }
         Value::Str(text) if text.contains('\0') => return Err(refused("a text must not contain a null character")),
         Value::Str(text) => Cell::Text(text.to_string()),
         Value::List(elements) => Cell::Json(json(&elements).into_bytes()),
         other => return Err(refused(&format!("a {} is no value of a column", other.type_name()))),
     })
+}
+
+/// `YYYY-MM-DD`; the language has no dates outside the years 1 to 9999.
+fn day(date: jiff::civil::Date) -> String {
+    let mut text = String::with_capacity(10);
+    put_date(&mut text, date);
+    text
+}
+
+/// As the host writes an instant, so that it need not be written again there.
+fn instant(utc: jiff::civil::DateTime) -> String {
+    let mut text = String::with_capacity("YYYY-MM-DDTHH:MM:SS.ffffffZ".len());
+    put_date(&mut text, utc.date());
+    for (before, number) in [('T', utc.hour()), (':', utc.minute()), (':', utc.second())] {
+        text.push(before);
+        put_digits(&mut text, number.unsigned_abs().into(), 10);
+    }
+    text.push('.');
+    put_digits(&mut text, utc.subsec_nanosecond().unsigned_abs() / 1_000, 100_000);
+    text.push('Z');
+    text
+}
+
+fn put_date(text: &mut String, date: jiff::civil::Date) {
+    put_digits(text, date.year().unsigned_abs().into(), 1_000);
+    text.push('-');
+    put_digits(text, date.month().unsigned_abs().into(), 10);
+    text.push('-');
+    put_digits(text, date.day().unsigned_abs().into(), 10);
+}
+
+/// The digits of a number from the place of `first` on, with the zeros that lead it.
+fn put_digits(text: &mut String, number: u32, first: u32) {
+    let mut place = first;
+    while place > 0 {
+        text.push(char::from_digit(number / place % 10, 10).unwrap_or('0'));
+        place /= 10;
+    }
 }
 
 /// Without an exponent, which databases write otherwise or not at all; none when it has more digits before the point than

@@ -34,7 +34,7 @@ fn table(table_id: &str) -> String {
 }
 
 fn row(age: Value) -> Value {
-    json!({"doc_id": "f", "inserted_at": "2026-01-02T03:04:05Z", "age": age})
+    json!({"doc_id": "f", "inserted_at": "2026-01-02T03:04:05.000000Z", "age": age})
 }
 
 #[test]
@@ -42,6 +42,24 @@ fn a_document_replaces_its_rows_in_each_table() {
     let answer = harness(&[source("a"), source("b")]).process_one(Fixture::present("f", form(json!({}))));
     let replaced = |id| json!({"replace_rows": {"table": table(id), "rows": [row(json!(30))]}});
     assert_eq!(answer, json!({"writes": [replaced("a"), replaced("b")]}));
+}
+
+#[test]
+fn a_document_that_is_other_than_announced_is_read_as_a_whole() {
+    let mut other = source("b");
+    other["configured_filter"]["property_value"] = json!("other");
+    other["configured_indicators"][0]["expression"]["property_name"] = json!("height");
+    let sources = [source("a"), other];
+    let document = form(json!({"xmlns": "other", "height": 170}));
+    let expected = json!({"writes": [
+        {"delete_rows": {"table": table("a")}}, {"replace_rows": {"table": table("b"), "rows": [row(json!(170))]}},
+    ]});
+    for announced in ["visit", ""] {
+        let fixture = Fixture::present("f", document.clone()).document_subtype(announced);
+        assert_eq!(harness(&sources).process_one(fixture), expected, "{announced}");
+    }
+    let alone = harness(&sources).process_one(Fixture::present("f", document));
+    assert_eq!(alone, json!({"writes": [expected["writes"][1]]}));
 }
 
 #[test]

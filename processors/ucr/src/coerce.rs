@@ -91,12 +91,20 @@ pub(crate) fn to_integer<'a>(value: Value<'a>) -> Result<Value<'a>, EvalError> {
         Value::Decimal(decimal) if decimal.is_nan() => Ok(Value::Null),
         Value::Decimal(decimal) if decimal.is_infinite() => Err(infinite()),
         Value::Decimal(decimal) => Ok(Value::from_big(decimal.truncate()?)),
-        Value::Str(text) => match parse_integer(&text) {
-            Some(integer) => Ok(Value::from_big(integer)),
-            None if text.len() > MOST_INTEGER_DIGITS => Err(EvalError::limit("an integer with too many digits")),
-            None => parse_float(&text).map_or(Ok(Value::Null), truncated),
+        Value::Str(text) => match text.parse::<i64>() {
+            // What most texts are, without a long integer on the way.
+            Ok(small) => Ok(Value::Int(small)),
+            Err(_) => text_to_integer(&text),
         },
         _ => Ok(Value::Null),
+    }
+}
+
+fn text_to_integer<'a>(text: &str) -> Result<Value<'a>, EvalError> {
+    match parse_integer(text) {
+        Some(integer) => Ok(Value::from_big(integer)),
+        None if text.len() > MOST_INTEGER_DIGITS => Err(EvalError::limit("an integer with too many digits")),
+        None => parse_float(text).map_or(Ok(Value::Null), truncated),
     }
 }
 

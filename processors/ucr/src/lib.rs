@@ -16,6 +16,7 @@
 //! - `regex`: Python's regular expressions, within limits.
 //! - `jsonpath`: paths into documents.
 //! - `evaluator`: Python expressions, and Python's formats.
+//! - `reads`: what of a document a data source reads.
 //! - `coerce`, `constants`: datatypes; the conversion of constants in configurations.
 
 #![forbid(unsafe_code)]
@@ -36,6 +37,7 @@ mod indicator;
 mod named;
 pub mod names;
 mod operator;
+mod reads;
 #[cfg(test)]
 mod testing;
 mod transform;

@@ -129,6 +129,10 @@ impl Instance for WasmInstance {
     fn is_spent(&self) -> bool {
         self.ended || self.store.data().memory.used() > self.template.limits.memory_mark_bytes
     }
+
+    fn memory_bytes(&self) -> usize {
+        self.store.data().memory.used()
+    }
 }
 
 /// Gives the next call its time and its log.

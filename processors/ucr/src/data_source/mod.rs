@@ -13,7 +13,8 @@ use crate::expression::Expression;
 use crate::filter::{Filter, Refusal, shown};
 use crate::indicator::{Column, Indicator};
 use crate::named::Names;
-use crate::value::{Moment, Value, equal};
+use crate::reads::Item;
+use crate::value::{Moment, Reads, Value, equal};
 use crate::watch::Part;
 use crate::{Context, EvalError, Limits, LookUpKind, World};
 use std::collections::BTreeSet;
@@ -207,6 +208,24 @@ impl DataSource {
     /// The case types or form namespaces that the filter lets through; `None` when it does not say.
     pub fn subtypes(&self) -> Option<&[Value<'static>]> {
         self.subtypes.as_deref()
+    }
+
+    /// What it reads of a document: one that was parsed with that gives the same as the whole document. Why a filter says
+    /// no is told of whole documents only.
+    pub fn reads(&self) -> Reads {
+        let mut reads = Reads::default();
+        // The identity of a document, which everything that handles it may ask.
+        for name in ["_id", "doc_type", "domain", "type", "xmlns"] {
+            reads.add(&[name.into()]);
+        }
+        self.filter.iter().for_each(|filter| filter.note_reads(Item::Document, &mut reads));
+        for validation in &self.validations {
+            validation.filter.iter().for_each(|filter| filter.note_reads(Item::Document, &mut reads));
+        }
+        self.base_item.iter().for_each(|base_item| base_item.note_reads(Item::Document, &mut reads));
+        let item = if self.base_item.is_some() { Item::Derived } else { Item::Document };
+        self.indicators.iter().for_each(|indicator| indicator.note_reads(item, &mut reads));
+        reads
     }
 
     /// Whether documents can be invalid.

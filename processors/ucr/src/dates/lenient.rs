@@ -9,7 +9,10 @@ use crate::value::{Duration, Moment};
 /// a space, any fraction (cut behind six digits) and any offset, `20150120`, and the American forms `1/20/2015`,
 /// `Jan 20 2015` and `20 January 2015`, all with or without a time (also `1:30 pm`). `None` for everything else.
 pub fn parse_datetime(text: &str) -> Option<Moment> {
-    if let Some(moment) = parse_strict(text) {
+    // A time needs more than a date has.
+    if text.len() > "YYYY-MM-DD".len()
+        && let Some(moment) = parse_strict(text)
+    {
         return Some(moment);
     }
     if let Some(date) = parse_date(text) {

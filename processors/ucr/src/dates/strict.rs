@@ -10,17 +10,14 @@ use crate::value::Moment;
 pub fn parse_date(text: &str) -> Option<Date> {
     // What a document nearly always holds.
     if let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text.as_bytes() {
-        let number = |digits: &[u8]| {
-            digits.iter().try_fold(0_i64, |sum, digit| match digit {
-                b'0'..=b'9' => Some(sum * 10 + i64::from(digit - b'0')),
-                _ => None,
-            })
-        };
         if let (Some(year), Some(month), Some(day)) =
-            (number(&[*y1, *y2, *y3, *y4]), number(&[*m1, *m2]), number(&[*d1, *d2]))
+            (digits_of(&[*y1, *y2, *y3, *y4]), digits_of(&[*m1, *m2]), digits_of(&[*d1, *d2]))
         {
             return civil((year, month, day), (0, 0, 0, 0)).map(|moment| moment.date());
         }
+    }
+    if let Some(moment) = usual(text.as_bytes()) {
+        return Some(moment.civil.date());
     }
     let mut scan = Scan(text);
     let date = scan.date()?;
@@ -32,6 +29,9 @@ pub fn parse_date(text: &str) -> Option<Date> {
 
 /// `YYYY-MM-DDTHH:MM:SSZ` or `YYYY-MM-DDTHH:MM:SS.fZ` with one to six digits.
 pub(super) fn parse_strict(text: &str) -> Option<Moment> {
+    if let Some(moment) = usual(text.as_bytes()) {
+        return Some(moment);
+    }
     let mut scan = Scan(text);
     let date = scan.date()?;
     scan.letter('t')?;
@@ -46,6 +46,32 @@ pub(super) fn parse_strict(text: &str) -> Option<Moment> {
         return None;
     }
     civil(date, (hour, minute, second, microsecond)).map(Moment::naive)
+}
+
+/// What documents nearly always hold: two ASCII digits for every field, and `T` and `Z` as they are; `None` for all
+/// else, which may still be a time.
+fn usual(text: &[u8]) -> Option<Moment> {
+    let (time, fraction) = text.strip_suffix(b"Z")?.split_first_chunk::<19>()?;
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', i1, i2, b':', s1, s2] = time else {
+        return None;
+    };
+    let microsecond = match fraction.split_first() {
+        None => 0,
+        Some((b'.', digits)) if (1..=6).contains(&digits.len()) => {
+            digits_of(digits)? * 10_i64.pow(6_u32.saturating_sub(u32::try_from(digits.len()).ok()?))
+        }
+        Some(_) => return None,
+    };
+    let date = (digits_of(&[*y1, *y2, *y3, *y4])?, digits_of(&[*m1, *m2])?, digits_of(&[*d1, *d2])?);
+    let clock = (digits_of(&[*h1, *h2])?, digits_of(&[*i1, *i2])?, digits_of(&[*s1, *s2])?, microsecond);
+    civil(date, clock).map(Moment::naive)
+}
+
+fn digits_of(digits: &[u8]) -> Option<i64> {
+    digits.iter().try_fold(0_i64, |sum, digit| match digit {
+        b'0'..=b'9' => Some(sum * 10 + i64::from(digit - b'0')),
+        _ => None,
+    })
 }
 
 /// ISO 8601 as the evaluator's `date()` reads it: a year alone up to a time with an offset, UTC where none is given.
@@ -158,8 +184,8 @@ impl Scan<'_> {
         }
         let (digits, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
-        let kept: String = digits.chars().chain("000000".chars()).take(6).collect();
-        kept.parse().ok()
+        let digits = digits.bytes().chain(std::iter::repeat(b'0')).take(6);
+        Some(digits.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0')))
     }
 
     /// `:MM` or `MM`; nothing is read where that is not what follows.

@@ -41,6 +41,7 @@ use syntax::Expression;
 #[derive(Clone, Debug)]
 pub struct Program {
     body: Body,
+    may_reach_document: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -59,12 +60,20 @@ impl Program {
             Err(parse::Problem::Syntax) => Body::Null,
             Err(parse::Problem::Fails(error)) => Body::Fails(error),
         };
-        Self { body }
+        // Whatever the syntax makes of it: these functions cannot be called without their names.
+        let may_reach_document =
+            !statement.is_ascii() || statement.contains("root_context") || statement.contains("named");
+        Self { body, may_reach_document }
+    }
+
+    /// Whether it may look at the document beside its variables: at the root document, or through named expressions.
+    pub(crate) fn may_reach_document(&self) -> bool {
+        self.may_reach_document
     }
 
     /// Gives null, for variables of types that the original refuses whatever the statement.
     pub fn null() -> Self {
-        Self { body: Body::Null }
+        Self { body: Body::Null, may_reach_document: false }
     }
 
     /// The value of the expression, with these variables or, without any, the properties of the item.

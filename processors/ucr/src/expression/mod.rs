@@ -9,11 +9,12 @@ mod names;
 mod tests;
 
 pub(crate) use compile::rewritten;
+pub(crate) use lists::ListOperation;
+pub(crate) use lookups::LookUp;
 
 use std::rc::Rc;
 
-use lists::{Aggregation, ListOperation, Order};
-use lookups::LookUp;
+use lists::{Aggregation, Order};
 
 use crate::coerce::{self, Datatype};
 use crate::evaluator::Program;

@@ -18,6 +18,9 @@ pub fn unicode_digit(c: char) -> Option<u32> {
         0x112f0, 0x11450, 0x114d0, 0x11650, 0x116c0, 0x11730, 0x118e0, 0x11950, 0x11c50, 0x11d50, 0x11da0, 0x11f50,
         0x16a60, 0x16ac0, 0x16b50, 0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec, 0x1d7f6, 0x1e140, 0x1e2f0, 0x1e950,
     ];
+    if c.is_ascii() {
+        return c.to_digit(10);
+    }
     let code = u32::from(c);
     let run = ZEROES.partition_point(|zero| *zero <= code).checked_sub(1)?;
     let digit = code - ZEROES.get(run)?;

@@ -40,7 +40,10 @@ impl<'a> Dict<'a> {
 
     fn position(&self, name: &str) -> Option<usize> {
         if self.sorted.is_empty() {
-            return self.entries.iter().position(|(key, _)| matches!(key, Value::Str(text) if **text == *name));
+            // Most names differ in their length or their last byte already.
+            let last = name.as_bytes().last();
+            let is_it = |text: &str| text.len() == name.len() && text.as_bytes().last() == last && text == name;
+            return self.entries.iter().position(|(key, _)| matches!(key, Value::Str(text) if is_it(text)));
         }
         let found = self.sorted.binary_search_by(|at| self.name_at(*at).cmp(name)).ok()?;
         self.sorted.get(found).map(|at| *at as usize)
@@ -72,8 +75,18 @@ impl<'a> FromIterator<(Text<'a>, Value<'a>)> for Dict<'a> {
 
 impl Dict<'_> {
     fn remove_repeated_few(&mut self) {
-        let mut at = 1;
+        // A text whose bit no earlier one has is none of them.
+        let mut seen = 0_u64;
+        let mut at = 0;
         while let Some((key, _)) = self.entries.get(at) {
+            if let Value::Str(name) = key {
+                let bit = bit(name);
+                if seen & bit == 0 {
+                    seen |= bit;
+                    at += 1;
+                    continue;
+                }
+            }
             let mut earlier = self.entries.iter().take(at);
             let earlier = match key {
                 Value::Str(name) => earlier.position(|(known, _)| matches!(known, Value::Str(known) if known == name)),
@@ -131,6 +144,15 @@ impl Dict<'_> {
         sorted.sort_by(|a, b| self.name_at(*a).cmp(self.name_at(*b)));
         self.sorted = sorted;
     }
+}
+
+/// One of 64 bits, the same for equal texts.
+fn bit(name: &str) -> u64 {
+    let bytes = name.as_bytes();
+    let byte = |at: usize| bytes.get(at).copied().map_or(0, usize::from);
+    let length = bytes.len();
+    let mixed = (length * 7) ^ (byte(0) * 5) ^ (byte(length.wrapping_sub(1)) * 37) ^ (byte(length / 2) * 11);
+    1 << ((mixed ^ (mixed >> 6)) & 63)
 }
 
 #[cfg(test)]

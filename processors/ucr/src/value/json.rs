@@ -5,11 +5,13 @@
 use num_bigint::BigInt;
 use std::rc::Rc;
 
-use super::{Dict, Text, Value};
+use super::{Dict, Parts, Reads, Text, Value};
 use crate::number::MOST_INTEGER_DIGITS;
 
 /// Deeper documents are refused.
 pub const MOST_DEPTH: usize = 200;
+
+const TOO_MANY_DIGITS: &str = "an integer with too many digits";
 
 /// Why a text is no JSON document, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,9 +28,18 @@ pub struct JsonError {
 ///
 /// What is no JSON, nested deeper than [`MOST_DEPTH`], or has an integer of more digits than can be converted.
 pub fn parse(json: &str) -> Result<Value<'_>, JsonError> {
+    parse_parts(json, &Reads::All)
+}
+
+/// As [`parse`], but of dicts only what is read; the rest is checked and left out.
+///
+/// # Errors
+///
+/// As for [`parse`], also in what is left out.
+pub fn parse_parts<'a>(json: &'a str, reads: &Reads) -> Result<Value<'a>, JsonError> {
     let mut reader = Reader { json, bytes: json.as_bytes(), at: 0, depth: 0, values: Vec::new(), entries: Vec::new() };
     reader.skip_whitespace();
-    let value = reader.value()?;
+    let value = reader.read(reads)?;
     reader.skip_whitespace();
     if reader.at < reader.bytes.len() { Err(reader.error("text behind the document")) } else { Ok(value) }
 }
@@ -48,10 +59,12 @@ impl<'a> Reader<'a> {
         JsonError { at: self.at, problem }
     }
 
+    #[inline]
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
+    #[inline]
     fn skip_whitespace(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\n' | b'\t' | b'\r')) {
             self.at += 1;
@@ -64,6 +77,18 @@ impl<'a> Reader<'a> {
             Ok(())
         } else {
             Err(self.error(problem))
+        }
+    }
+
+    fn read(&mut self, reads: &Reads) -> Result<Value<'a>, JsonError> {
+        match reads {
+            Reads::Parts(parts) if self.peek() == Some(b'{') => {
+                self.enter()?;
+                let value = self.parts_of_dict(parts)?;
+                self.depth -= 1;
+                Ok(value)
+            }
+            _ => self.value(),
         }
     }
 
@@ -93,13 +118,18 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn nested(&mut self, read: fn(&mut Self) -> Result<Value<'a>, JsonError>) -> Result<Value<'a>, JsonError> {
+    fn enter(&mut self) -> Result<(), JsonError> {
         if self.depth == MOST_DEPTH {
             return Err(self.error("nested too deep"));
         }
         self.at += 1;
         self.depth += 1;
         self.skip_whitespace();
+        Ok(())
+    }
+
+    fn nested<T>(&mut self, read: fn(&mut Self) -> Result<T, JsonError>) -> Result<T, JsonError> {
+        self.enter()?;
         let value = read(self)?;
         self.depth -= 1;
         Ok(value)
@@ -135,21 +165,146 @@ impl<'a> Reader<'a> {
         loop {
             self.expect(b'"', "expected a key in quotes")?;
             let key = self.text()?;
-            self.skip_whitespace();
-            self.expect(b':', "expected : behind a key")?;
-            self.skip_whitespace();
+            self.colon()?;
             let value = self.value()?;
             self.entries.push((Value::Str(key), value));
+            if self.is_last_entry()? {
+                break;
+            }
+        }
+        Ok(Value::dict(self.entries.drain(start..).collect()))
+    }
+
+    fn parts_of_dict(&mut self, parts: &Parts) -> Result<Value<'a>, JsonError> {
+        let start = self.entries.len();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(Value::dict(Dict::default()));
+        }
+        loop {
+            self.expect(b'"', "expected a key in quotes")?;
+            let start = self.at;
+            self.plain_run();
+            let key = match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    Text::Borrowed(self.json.get(start..self.at - 1).unwrap_or_default())
+                }
+                _ => {
+                    self.at = start;
+                    self.text()?
+                }
+            };
+            self.colon()?;
+            match parts.get(&key) {
+                Some(reads) => {
+                    let value = self.read(reads)?;
+                    self.entries.push((Value::Str(key), value));
+                }
+                None => self.skip_value()?,
+            }
+            if self.is_last_entry()? {
+                break;
+            }
+        }
+        Ok(Value::dict(self.entries.drain(start..).collect()))
+    }
+
+    fn colon(&mut self) -> Result<(), JsonError> {
+        self.skip_whitespace();
+        self.expect(b':', "expected : behind a key")?;
+        self.skip_whitespace();
+        Ok(())
+    }
+
+    /// Behind the value of an entry.
+    fn is_last_entry(&mut self) -> Result<bool, JsonError> {
+        self.skip_whitespace();
+        let byte = self.peek();
+        if !matches!(byte, Some(b',' | b'}')) {
+            return Err(self.error("expected , or } in an object"));
+        }
+        self.at += 1;
+        if byte == Some(b'}') {
+            return Ok(true);
+        }
+        self.skip_whitespace();
+        Ok(false)
+    }
+
+    /// Checks a value as [`Self::value`] does, and builds nothing.
+    fn skip_value(&mut self) -> Result<(), JsonError> {
+        match self.peek() {
+            Some(b'"') => {
+                self.at += 1;
+                self.skip_text()
+            }
+            Some(b'{') => self.nested(Self::skip_dict),
+            Some(b'[') => self.nested(Self::skip_list),
+            Some(b'-' | b'0'..=b'9') => {
+                let (length, is_integer) = self.number_text()?;
+                // No integer of 64 bits is that long.
+                if is_integer && length > MOST_INTEGER_DIGITS {
+                    return Err(self.error(TOO_MANY_DIGITS));
+                }
+                Ok(())
+            }
+            _ => self.value().map(|_| ()),
+        }
+    }
+
+    fn skip_dict(&mut self) -> Result<(), JsonError> {
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            self.expect(b'"', "expected a key in quotes")?;
+            self.skip_text()?;
+            self.colon()?;
+            self.skip_value()?;
+            if self.is_last_entry()? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn skip_list(&mut self) -> Result<(), JsonError> {
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            self.skip_value()?;
             self.skip_whitespace();
             match self.peek() {
                 Some(b',') => self.at += 1,
-                Some(b'}') => break,
-                _ => return Err(self.error("expected , or } in an object")),
+                Some(b']') => break,
+                _ => return Err(self.error("expected , or ] in a list")),
             }
             self.skip_whitespace();
         }
         self.at += 1;
-        Ok(Value::dict(self.entries.drain(start..).collect()))
+        Ok(())
+    }
+
+    /// Behind the opening quote.
+    fn skip_text(&mut self) -> Result<(), JsonError> {
+        loop {
+            self.plain_run();
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => {
+                    self.at += 1;
+                    self.escape()?;
+                }
+                Some(_) => return Err(self.error("a control character in a text")),
+                None => return Err(self.error("a text without an end")),
+            }
+        }
     }
 
     /// Behind the opening quote.
@@ -183,10 +338,19 @@ impl<'a> Reader<'a> {
 
     /// Goes on to the next quote, backslash or control character, and says how many bytes that were.
     fn plain_run(&mut self) -> usize {
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let run = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)).unwrap_or(rest.len());
-        self.at += run;
-        run
+        let start = self.at;
+        let mut rest = self.bytes.get(start..).unwrap_or_default();
+        while let Some((eight, behind)) = rest.split_first_chunk::<8>() {
+            let stops = stops(u64::from_le_bytes(*eight));
+            if stops != 0 {
+                self.at += (stops.trailing_zeros() / 8) as usize;
+                return self.at - start;
+            }
+            self.at += 8;
+            rest = behind;
+        }
+        self.at += rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)).unwrap_or(rest.len());
+        self.at - start
     }
 
     fn escape(&mut self) -> Result<char, JsonError> {
@@ -238,6 +402,24 @@ impl<'a> Reader<'a> {
 
     fn number(&mut self) -> Result<Value<'a>, JsonError> {
         let start = self.at;
+        let (_, is_integer) = self.number_text()?;
+        let text = self.json.get(start..self.at).unwrap_or_default();
+        if !is_integer {
+            return text.parse().ok().map(Value::Float).ok_or_else(|| self.error("no number is written like this"));
+        }
+        if let Ok(integer) = text.parse() {
+            return Ok(Value::Int(integer));
+        }
+        if text.len() > MOST_INTEGER_DIGITS {
+            return Err(self.error(TOO_MANY_DIGITS));
+        }
+        let integer = text.parse::<BigInt>().ok();
+        integer.map(Value::from_big).ok_or_else(|| self.error("no number is written like this"))
+    }
+
+    /// Goes behind a number, and says how long it is and whether it is an integer.
+    fn number_text(&mut self) -> Result<(usize, bool), JsonError> {
+        let start = self.at;
         if self.peek() == Some(b'-') {
             self.at += 1;
         }
@@ -264,18 +446,7 @@ impl<'a> Reader<'a> {
                 return Err(self.error("no digit in the exponent"));
             }
         }
-        let text = self.json.get(start..self.at).unwrap_or_default();
-        if !is_integer {
-            return text.parse().ok().map(Value::Float).ok_or_else(|| self.error("no number is written like this"));
-        }
-        if let Ok(integer) = text.parse() {
-            return Ok(Value::Int(integer));
-        }
-        if text.len() > MOST_INTEGER_DIGITS {
-            return Err(self.error("an integer with too many digits"));
-        }
-        let integer = text.parse::<BigInt>().ok();
-        integer.map(Value::from_big).ok_or_else(|| self.error("no number is written like this"))
+        Ok((self.at - start, is_integer))
     }
 
     fn digits(&mut self) -> usize {
@@ -285,6 +456,18 @@ impl<'a> Reader<'a> {
         }
         self.at - start
     }
+}
+
+/// The highest bit of the first byte that is a quote, a backslash or a control character; of bytes behind it perhaps, too.
+const fn stops(eight: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * ONES;
+    let quote = eight ^ (0x22 * ONES);
+    let backslash = eight ^ (0x5c * ONES);
+    let is_quote = quote.wrapping_sub(ONES) & !quote;
+    let is_backslash = backslash.wrapping_sub(ONES) & !backslash;
+    let is_control = eight.wrapping_sub(0x20 * ONES) & !eight;
+    (is_quote | is_backslash | is_control) & HIGH
 }
 
 #[cfg(test)]

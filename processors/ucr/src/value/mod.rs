@@ -7,11 +7,13 @@ mod compare;
 mod dict;
 mod display;
 mod json;
+mod reads;
 mod text;
 
 pub use compare::{Incomparable, compare, equal};
 pub use dict::Dict;
-pub use json::{JsonError, MOST_DEPTH, parse};
+pub use json::{JsonError, MOST_DEPTH, parse, parse_parts};
+pub use reads::{Parts, Reads};
 pub use text::Text;
 
 use jiff::civil;

@@ -1,4 +1,6 @@
 //! Computes what a vector asks for, in the form of its expectation.
+//!
+//! As when rows are built, a document has no more than what is read of it.
 
 use super::typed::decoded;
 use super::world::Related;
@@ -7,7 +9,8 @@ use crate::error::Problem;
 use crate::indicator::Column;
 use crate::named::Names;
 use crate::names::{column_name, column_type, table_name};
-use crate::value::{Dict, Moment, Text, Value};
+use crate::reads::Item;
+use crate::value::{Dict, Moment, Reads, Text, Value};
 use crate::{Context, DataSource, EvalError, Limits, Outcome};
 
 /// All vectors were made at this instant.
@@ -50,12 +53,25 @@ fn applied(vector: &Value<'_>) -> Value<'static> {
     let (expressions, filters) = (part("named_expressions"), part("named_filters"));
     let names = Names::compile(expressions.as_dict(), filters.as_dict(), &mut problems);
     let mut compiler = Compiler::new(Some(&names.expressions), Some(&names.filters));
+    let is_root = vector.property("root_doc").and_then(Value::as_str) == Some("$doc");
+    let (item, what) = (if is_root { Item::Document } else { Item::Derived }, vector.property("kind"));
+    let mut reads = Reads::default();
+    reads.add(&["domain".into()]);
+    match what.and_then(Value::as_str) {
+        Some("expression") => {
+            Compiler::new(Some(&names.expressions), Some(&names.filters)).expression(&spec).note_reads(item, &mut reads)
+        }
+        Some("filter") => {
+            Compiler::new(Some(&names.expressions), Some(&names.filters)).filter(&spec).note_reads(item, &mut reads);
+        }
+        _ => {
+            let indicator = Compiler::new(Some(&names.expressions), Some(&names.filters)).indicator(&spec);
+            indicator.iter().for_each(|indicator| indicator.note_reads(item, &mut reads));
+        }
+    }
     let document = part("doc");
-    let root = if vector.property("root_doc").and_then(Value::as_str) == Some("$doc") {
-        document.clone()
-    } else {
-        part("root_doc")
-    };
+    let root = reads.of(&if is_root { document.clone() } else { part("root_doc") });
+    let document = if is_root { root.clone() } else { document };
     let related = part("related_docs");
     let has_context = !matches!(vector.property("has_context"), Some(Value::Bool(false)));
     let limits = Limits::default();
@@ -134,13 +150,14 @@ fn data_source(vector: &Value<'_>) -> Value<'static> {
         ("ddl", definition(&source, &names)),
     ];
     let related = vector.property("related_docs").map(decoded).unwrap_or_default();
+    let reads = source.reads();
     match vector.property("docs").and_then(Value::as_list) {
         Some(documents) => {
-            let each = |document| object(processed(&source, &decoded(document), &related)).into_owned();
+            let each = |document| object(processed(&source, &reads.of(&decoded(document)), &related)).into_owned();
             result.push(("docs", Value::list(documents.iter().map(each).collect())));
         }
         None => {
-            let document = vector.property("doc").map(decoded).unwrap_or_default();
+            let document = reads.of(&vector.property("doc").map(decoded).unwrap_or_default());
             result.extend(
                 processed(&source, &document, &related).into_iter().map(|(key, value)| (key, value.into_owned())),
             );
