@@ -247,5 +247,6 @@ fn table() -> Table {
         key: vec!["id".to_owned()],
         document_column: None,
         indexes: Vec::new(),
+        ..Table::default()
     }
 }

@@ -11,6 +11,7 @@ mod embedded;
 mod hosts;
 mod kafka;
 mod postgres_host;
+mod rebuild;
 mod stopping;
 mod traces;
 mod ucr;

@@ -29,7 +29,7 @@ data-sources = {}
 }
 
 /// JSON as a value of TOML.
-fn inline(value: &Value) -> String {
+pub(crate) fn inline(value: &Value) -> String {
     match value {
         Value::Object(entries) => {
             let entries: Vec<String> =
@@ -41,7 +41,7 @@ fn inline(value: &Value) -> String {
     }
 }
 
-fn source(table_id: &str, doc_type: &str, column: &str, datatype: &str) -> Value {
+pub(crate) fn source(table_id: &str, doc_type: &str, column: &str, datatype: &str) -> Value {
     json!({
         "domain": "clinic", "referenced_doc_type": doc_type, "table_id": table_id,
         "configured_indicators": [{
@@ -69,7 +69,7 @@ fn open_cases() -> Value {
 }
 
 /// The table of a data source.
-fn table(table_id: &str) -> String {
+pub(crate) fn table(table_id: &str) -> String {
     ::ucr::names::table_name("clinic", table_id)
 }
 

@@ -188,13 +188,13 @@ fn describe(snapshot: &Snapshot, generation: &Generation, last_swap: &LastSwap, 
         .stages
         .iter()
         .map(|stage| {
-            let problems: Vec<String> = stage
-                .processor
-                .description()
-                .problems
+            let described = stage.processor.description().problems.iter();
+            let described = described.map(|problem| format!("{}: {}", problem.path, problem.message));
+            let left_out = stage
+                .left_out
                 .iter()
-                .map(|problem| format!("{}: {}", problem.path, problem.message))
-                .collect();
+                .map(|kept| format!("{}: stays as it is and is left out: {}", kept.table, kept.differences.join("; ")));
+            let problems: Vec<String> = described.chain(left_out).collect();
             json!({ "name": stage.name.as_str(), "digest": stage.processor.digest().to_string(), "problems": problems })
         })
         .collect();

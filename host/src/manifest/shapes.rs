@@ -154,13 +154,26 @@ pub(super) mod pillow {
     pub(in super::super) static FAILURES: Shape = shape("failures", &["halt-above", "window", "minimum"]);
     pub(in super::super) static PROCESSOR: Shape = shape(
         "processors",
-        &["name", "module", "grants", "lookups", "tables", "indices", "topics", "caches", "config", "config-file"],
+        &[
+            "name",
+            "module",
+            "grants",
+            "lookups",
+            "tables",
+            "engines",
+            "indices",
+            "topics",
+            "caches",
+            "config",
+            "config-file",
+        ],
     );
+    pub(in super::super) static ENGINES: Shape = names("processors.engines");
     pub(in super::super) static LOOKUPS: Shape = names("processors.lookups");
     pub(in super::super) static CONFIG: Shape = names("processors.config");
 
     /// All of them.
     pub(in super::super) fn all() -> Vec<&'static Shape> {
-        vec![&ROOT, &FEED, &DOCUMENTS, &SOURCES, &BATCH, &FAILURES, &PROCESSOR, &LOOKUPS, &CONFIG]
+        vec![&ROOT, &FEED, &DOCUMENTS, &SOURCES, &BATCH, &FAILURES, &PROCESSOR, &ENGINES, &LOOKUPS, &CONFIG]
     }
 }

@@ -373,6 +373,7 @@ impl Runner {
             version: WriteVersion(0),
             time: self.pillow.clock.now(),
             only: None,
+            only_parts: None,
         };
         let trace = self.turned.and_then(|turned| self.pillow.status.begin_trace(turned));
         self.carry(batch, trace);

@@ -32,6 +32,12 @@ impl Rejection {
     }
 }
 
+impl From<Rejection> for Error {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
 impl Error {
     /// Judges an error met during `operation`.
     pub(crate) fn judge(operation: &str, error: sqlx::Error) -> Self {

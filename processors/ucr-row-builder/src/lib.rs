@@ -5,6 +5,7 @@
 //! reported, one that fails for a document keeps that document's old rows, and the others go on.
 
 mod dispatch;
+mod list;
 mod row;
 mod vectors;
 mod world;
@@ -13,7 +14,7 @@ use std::collections::BTreeSet;
 
 use pillowtop_sdk::{
     Absence, Answer, Batch, Change, Column, ColumnKind, Condition, Config, Description, Error, Problem, Processor,
-    Table, Value as Cell, Write, Writes,
+    Table, TableChange, Value as Cell, Write, Writes,
 };
 use ucr::value::{Moment, Value, parse};
 use ucr::{DataSource, EvalError, FailedValidation, LookUpKind, Outcome};
@@ -33,6 +34,8 @@ pub struct UcrRowBuilder {
     dispatch: Dispatch,
     /// Answer test vectors on this topic, and do nothing else.
     vectors: Option<String>,
+    /// Whether what a feed published without a domain is passed by, as the original does, whose publisher knows them all.
+    domain_required: bool,
 }
 
 impl Processor for UcrRowBuilder {
@@ -40,12 +43,22 @@ impl Processor for UcrRowBuilder {
         let text = std::str::from_utf8(config.bytes()).map_err(|error| vec![Problem::new("", error)])?;
         let settings = parse(text).map_err(|error| vec![Problem::new("", error)])?;
         if let Some(topic) = settings.property("vectors").and_then(Value::as_str) {
-            let answering = Self { sources: Vec::new(), dispatch: Dispatch::new(&[]), vectors: Some(topic.to_owned()) };
+            let answering = Self {
+                sources: Vec::new(),
+                dispatch: Dispatch::new(&[]),
+                vectors: Some(topic.to_owned()),
+                domain_required: false,
+            };
             return Ok((answering, Description::new().topic(topic)));
         }
         let definitions = settings.property("data-sources").and_then(Value::as_list);
         let Some(definitions) = definitions else {
             return Err(vec![Problem::new("data-sources", "is required: a list of data sources")]);
+        };
+        let domain_required = match settings.property("changes-without-domain").map(|wanted| wanted.as_str()) {
+            None | Some(Some("take")) => false,
+            Some(Some("pass")) => true,
+            Some(_) => return Err(vec![Problem::new("changes-without-domain", "must be \"take\" or \"pass\"")]),
         };
         let environment = settings.property("server-environment").and_then(Value::as_str);
         let mut description = Description::new();
@@ -84,12 +97,16 @@ impl Processor for UcrRowBuilder {
         }
         description = look_ups.into_iter().fold(description, |description, kind| description.lookup(kind.name()));
         let dispatch = Dispatch::new(&sources);
-        Ok((Self { sources, dispatch, vectors: None }, description))
+        Ok((Self { sources, dispatch, vectors: None, domain_required }, description))
     }
 
     fn process(&mut self, batch: &Batch<'_>, change: &Change<'_>) -> Result<Answer, Error> {
         if let Some(topic) = &self.vectors {
             return vectors::answer(topic, change);
+        }
+        // What is read anew, by a retry or a backfill, may not say it.
+        if self.domain_required && change.domain().is_none() && change.published_ms().is_some() {
+            return Ok(Answer::skip("the change says no domain"));
         }
         if change.is_deleted() || change.document() == Err(Absence::Deleted) {
             return Ok(self.delete(change.domain()));
@@ -160,8 +177,13 @@ fn table(source: &DataSource) -> Table {
     let table = Table::new(&source.table_name, columns)
         .key(source.primary_key.iter().cloned())
         .document_column("doc_id")
-        .part(&source.table_name);
-    source.indexes.iter().fold(table, |table, index| table.index(index.columns.iter().cloned()))
+        .part(&source.table_name)
+        .on_change(if source.disable_destructive_rebuild { TableChange::Keep } else { TableChange::Rebuild });
+    // The default engine alone needs no word.
+    let engines = std::iter::once(&source.engine_id).chain(&source.mirrored_engine_ids);
+    let is_elsewhere = source.engine_id != ucr::data_source::DEFAULT_ENGINE || !source.mirrored_engine_ids.is_empty();
+    let table = engines.filter(|_| is_elsewhere).fold(table, |table, engine| table.engine(engine));
+    source.indexes.iter().fold(table, |table, index| table.named_index(&index.name, index.columns.iter().cloned()))
 }
 
 fn invalid_table() -> Table {

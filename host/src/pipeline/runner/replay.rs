@@ -37,6 +37,7 @@ impl Runner {
                 version: WriteVersion(0),
                 time: self.pillow.clock.now(),
                 only: Some(retry.processor),
+                only_parts: None,
             };
             self.carry(batch, None);
         }
@@ -98,6 +99,7 @@ impl Runner {
                 version: WriteVersion(0),
                 time: self.pillow.clock.now(),
                 only: order.processor.clone(),
+                only_parts: order.parts.clone(),
             };
             self.backfill.closed();
             self.carry(batch, None);

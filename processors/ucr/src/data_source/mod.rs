@@ -17,6 +17,9 @@ use crate::value::{Moment, Value, equal};
 use crate::{Context, EvalError, Limits, LookUpKind, World};
 use std::collections::BTreeSet;
 
+/// The database of data sources that name none.
+pub const DEFAULT_ENGINE: &str = "ucr";
+
 /// A compiled data source.
 #[derive(Debug)]
 pub struct DataSource {
