@@ -182,11 +182,15 @@ async fn what_dies_on_the_way_goes_on_in_postgres() {
 async fn the_command_rebuilds_a_table_alone_or_follows_a_host() {
     let world = World::embedded();
     let all = cases(40);
-    world.report("integer", &json!({}));
+    let sources =
+        json!([source("sizes", "CommCareCase", "size", "integer"), source("other", "CommCareCase", "size", "integer")]);
+    world.site.pillow("reports", &reports(&sources, ""));
     world.caught_up(&all).await;
-    let table = table("sizes");
+    let (table, other) = (table("sizes"), table("other"));
     // A row that no document gives, and a value that none has.
-    let wrong = format!("update \"{table}\" set size = 99; insert into \"{table}\" values ('gone', '2026-01-01', 1)");
+    let wrong = format!(
+        "delete from \"{other}\"; update \"{table}\" set size = 99; insert into \"{table}\" values ('gone', '2026-01-01', 1)"
+    );
     for running in [false, true] {
         world.site.execute(&wrong).await;
         let host = if running {
@@ -200,13 +204,15 @@ async fn the_command_rebuilds_a_table_alone_or_follows_a_host() {
         assert!(ran.out.contains("40 documents done"), "{ran:?}");
         assert!(ran.out.contains(&format!("{table} is rebuilt")), "{ran:?}");
         assert_eq!(world.sizes().await, rows(&all));
+        let others = format!("select doc_id, '' from \"{other}\"");
+        assert_eq!(world.rows(&others).await, [] as [Value; 0], "the other data source is left alone");
         if let Some(host) = host {
             stop(host).await;
         }
     }
     for (words, expected) in [
         (["rebuild", "nobody", "t"], "there is no pillow `nobody`".to_owned()),
-        (["rebuild", "reports", "t"], format!("pillow reports has no table `t`; it has: {table}")),
+        (["rebuild", "reports", "t"], format!("pillow reports has no table `t`; it has: {table}, {other}")),
     ] {
         let ran = world.site.run(&words).await;
         assert_eq!(ran.code(), Some(2));

@@ -78,8 +78,8 @@ impl SqlSink {
                 table.name
             )
         };
-        // While a table is rebuilt, rows in the older shape have their table.
-        let stays = |table: &&Table| table.on_change != TableChange::Rebuild;
+        // While a table is rebuilt, rows in the older shape have their table, and one that is kept gets no rows.
+        let stays = |table: &&Table| table.on_change == TableChange::Refuse;
         tables.iter().filter(stays).filter(is_exchanged).map(line).collect()
     }
 }
