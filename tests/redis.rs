@@ -46,6 +46,7 @@ fn written(write: Write) -> Versioned {
         document: DocumentKey::new("s", "d"),
         version: WriteVersion(1),
         write,
+        table: None,
     }
 }
 

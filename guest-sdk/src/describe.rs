@@ -57,6 +57,32 @@ pub enum ColumnKind {
     Timestamp,
     /// JSON.
     Json,
+    /// Integers of 16 bits; others do not fit.
+    Integer16,
+    /// Integers of 32 bits; others do not fit.
+    Integer32,
+    /// Decimal numbers of so many digits, and of them so many behind the point, to which they are rounded; also `NaN`.
+    SizedDecimal {
+        /// Digits in all.
+        digits: u16,
+        /// Digits behind the point.
+        places: u16,
+    },
+    /// Points in time, stored in UTC without a word of the zone.
+    LocalTimestamp,
+    /// Lists of texts, or of lists of texts, as JSON.
+    TextList,
+}
+
+/// What happens when a table that exists cannot be extended to the declared one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableChange {
+    /// The processor does not start.
+    Refuse,
+    /// A new table is filled from the documents and takes the old one's place.
+    Rebuild,
+    /// The table stays as it is, and its part is left out.
+    Keep,
 }
 
 /// A search index.
@@ -173,6 +199,8 @@ impl Table {
             key: Vec::new(),
             document_column: None,
             indexes: Vec::new(),
+            on_change: raw::TableChange::Refuse,
+            engines: Vec::new(),
         })
     }
 
@@ -195,7 +223,7 @@ impl Table {
     #[must_use]
     pub fn index<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
         let columns = columns.into_iter().map(Into::into).collect();
-        self.0.indexes.push(raw::TableIndex { columns, unique: false });
+        self.0.indexes.push(raw::TableIndex { name: None, columns, unique: false });
         self
     }
 
@@ -203,7 +231,38 @@ impl Table {
     #[must_use]
     pub fn unique_index<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
         let columns = columns.into_iter().map(Into::into).collect();
-        self.0.indexes.push(raw::TableIndex { columns, unique: true });
+        self.0.indexes.push(raw::TableIndex { name: None, columns, unique: true });
+        self
+    }
+
+    /// An index over these columns that has this name in the database.
+    #[must_use]
+    pub fn named_index<C: Into<String>>(
+        mut self,
+        name: impl Into<String>,
+        columns: impl IntoIterator<Item = C>,
+    ) -> Self {
+        let columns = columns.into_iter().map(Into::into).collect();
+        self.0.indexes.push(raw::TableIndex { name: Some(name.into()), columns, unique: false });
+        self
+    }
+
+    /// What happens when the existing table cannot be extended to this one; without it, the processor does not start.
+    #[must_use]
+    pub fn on_change(mut self, change: TableChange) -> Self {
+        self.0.on_change = match change {
+            TableChange::Refuse => raw::TableChange::Refuse,
+            TableChange::Rebuild => raw::TableChange::Rebuild,
+            TableChange::Keep => raw::TableChange::Keep,
+        };
+        self
+    }
+
+    /// A database that holds this table, by a name that the manifest maps to a sink. Without a mapping the first one is
+    /// where the manifest has its tables, and others are left out.
+    #[must_use]
+    pub fn engine(mut self, name: impl Into<String>) -> Self {
+        self.0.engines.push(name.into());
         self
     }
 
@@ -239,6 +298,13 @@ impl Column {
             ColumnKind::Date => raw::ColumnKind::Date,
             ColumnKind::Timestamp => raw::ColumnKind::Timestamp,
             ColumnKind::Json => raw::ColumnKind::Json,
+            ColumnKind::Integer16 => raw::ColumnKind::Integer16,
+            ColumnKind::Integer32 => raw::ColumnKind::Integer32,
+            ColumnKind::SizedDecimal { digits, places } => {
+                raw::ColumnKind::SizedDecimal(raw::DecimalSize { digits, places })
+            }
+            ColumnKind::LocalTimestamp => raw::ColumnKind::LocalTimestamp,
+            ColumnKind::TextList => raw::ColumnKind::TextList,
         };
         raw::Column { name: self.name, kind, nullable: self.nullable }
     }

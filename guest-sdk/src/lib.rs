@@ -75,7 +75,7 @@ pub mod testing;
 
 pub use answer::{Answer, Writes};
 pub use change::{Absence, Batch, Change};
-pub use describe::{Column, ColumnKind, Config, Description, Index, Problem, Table};
+pub use describe::{Column, ColumnKind, Config, Description, Index, Problem, Table, TableChange};
 pub use error::{Error, ErrorKind};
 pub use value::{Row, Value};
 pub use write::{Condition, DeleteWrite, IndexWrite, MergeWrite, Write};

@@ -197,5 +197,6 @@ fn table() -> Table {
         key: vec!["id".to_owned()],
         document_column: None,
         indexes: Vec::new(),
+        ..Table::default()
     }
 }

@@ -150,6 +150,7 @@ fn versioned(version: u64, id: &str, write: Write) -> Versioned {
         document: DocumentKey::new("case", id),
         version: WriteVersion(version),
         write,
+        table: None,
     }
 }
 

@@ -417,6 +417,7 @@ async fn what_a_change_makes_stale_reaches_the_cache() {
             document: item.change.key.clone(),
             version: WriteVersion(1),
             write,
+            table: None,
         });
         assert_eq!(sink.write(&versioned.collect::<Vec<_>>()).await.unwrap(), []);
     }

@@ -15,6 +15,7 @@ mod kafka;
 mod look_ups;
 mod postgres_host;
 mod queue;
+mod rebuild;
 mod stopping;
 mod traces;
 mod ucr;

@@ -29,7 +29,7 @@ data-sources = {}
 }
 
 /// JSON as a value of TOML.
-fn inline(value: &Value) -> String {
+pub(crate) fn inline(value: &Value) -> String {
     match value {
         Value::Object(entries) => {
             let entries: Vec<String> =

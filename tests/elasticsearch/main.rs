@@ -30,7 +30,7 @@ fn declared(mapping: &Value, owned: &[&str]) -> Index {
 
 fn versioned(version: u64, id: &str, write: Write) -> Versioned {
     let (processor, document) = (ProcessorName::new("indexer"), DocumentKey::new("case", id));
-    Versioned { processor, document, version: WriteVersion(version), write }
+    Versioned { processor, document, version: WriteVersion(version), write, table: None }
 }
 
 fn target(id: &str, document: &Value) -> IndexWrite {

@@ -19,6 +19,7 @@ fn versioned(write: Write) -> Versioned {
         document: DocumentKey::new("s", "d"),
         version: WriteVersion(1),
         write,
+        table: None,
     }
 }
 

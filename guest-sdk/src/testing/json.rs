@@ -46,15 +46,31 @@ pub(super) fn outcome(description: &raw::Description, id: &str, outcome: &raw::O
 fn table(table: &raw::Table) -> Value {
     let column =
         |column: &raw::Column| json!({"name": column.name, "kind": kind(column.kind), "nullable": column.nullable});
-    let index = |index: &raw::TableIndex| json!({"columns": index.columns, "unique": index.unique});
-    json!({
+    let index = |index: &raw::TableIndex| {
+        let mut shown = json!({"columns": index.columns, "unique": index.unique});
+        if let Some(name) = &index.name {
+            shown["name"] = json!(name);
+        }
+        shown
+    };
+    let mut shown = json!({
         "name": table.name,
         "part": table.part,
         "columns": table.columns.iter().map(column).collect::<Vec<_>>(),
         "key": table.key,
         "document_column": table.document_column,
         "indexes": table.indexes.iter().map(index).collect::<Vec<_>>(),
-    })
+    });
+    // What most tables have is not worth a line.
+    match table.on_change {
+        raw::TableChange::Refuse => {}
+        raw::TableChange::Rebuild => shown["on_change"] = json!("rebuild"),
+        raw::TableChange::Keep => shown["on_change"] = json!("keep"),
+    }
+    if !table.engines.is_empty() {
+        shown["engines"] = json!(table.engines);
+    }
+    shown
 }
 
 fn kind(kind: raw::ColumnKind) -> &'static str {
@@ -68,6 +84,11 @@ fn kind(kind: raw::ColumnKind) -> &'static str {
         raw::ColumnKind::Date => "date",
         raw::ColumnKind::Timestamp => "timestamp",
         raw::ColumnKind::Json => "json",
+        raw::ColumnKind::Integer16 => "integer16",
+        raw::ColumnKind::Integer32 => "integer32",
+        raw::ColumnKind::SizedDecimal(_) => "sized-decimal",
+        raw::ColumnKind::LocalTimestamp => "local-timestamp",
+        raw::ColumnKind::TextList => "text-list",
     }
 }
 

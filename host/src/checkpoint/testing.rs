@@ -65,6 +65,7 @@ pub(super) fn table() -> Table {
         key: vec!["n".into()],
         document_column: Some("doc".into()),
         indexes: vec![],
+        ..Table::default()
     }
 }
 

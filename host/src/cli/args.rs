@@ -64,6 +64,11 @@ pub(crate) enum Command {
     /// A running host does it beside its feed. Where none runs the pillow, this command does it itself. What was begun
     /// goes on.
     Backfill(Backfill),
+    /// Fill a table anew from the documents, beside the one that is there, which it then replaces.
+    ///
+    /// Changes go on meanwhile. A running host does it; where none runs the pillow, this command does it itself. What was
+    /// begun goes on.
+    Rebuild(Rebuild),
     /// Search an index, embedded or on a server; also while the engine runs.
     Search(Search),
     /// Ask the tables of a SQL sink, reading only; also while the engine runs.
@@ -135,6 +140,15 @@ pub(crate) struct Backfill {
     /// End the backfill that is under way, instead.
     #[arg(long, conflicts_with_all = ["processor", "rate"])]
     pub(crate) cancel: bool,
+}
+
+/// Arguments of `rebuild`.
+#[derive(Debug, Args)]
+pub(crate) struct Rebuild {
+    /// The pillow.
+    pub(crate) pillow: String,
+    /// The table.
+    pub(crate) table: String,
 }
 
 /// Arguments of `search`.

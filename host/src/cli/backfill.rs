@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::checkpoint::{HEARTBEAT_LIFETIME, ParkedFilter};
 use crate::control::{Host, HostEnd, Options, Until};
 use crate::model::{Clock, PillowName};
-use crate::replay::{Backfills, Request, RequestState};
+use crate::replay::{Backfills, Request, RequestState, Wanted};
 use crate::sql::Database;
 
 use super::args::{Arguments, Backfill};
@@ -27,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// Where the work is done.
-enum Worker {
+pub(super) enum Worker {
     /// By a host that runs the pillow.
     Host,
     /// By this process.
@@ -53,7 +53,8 @@ pub(crate) async fn run(arguments: &Arguments, command: &Backfill) -> anyhow::Re
     }
     check(&context, &pillow, command.processor.as_deref())?;
     let now = Clock::System.now();
-    let asked = backfills.ask(&pillow, command.processor.as_deref(), command.rate, now).await?;
+    let wanted = Wanted { processor: command.processor.as_deref(), rate: command.rate, ..Wanted::default() };
+    let asked = backfills.ask(&pillow, wanted, now).await?;
     let request = asked.context("the backfill came to its end at once")?;
     if (request.processor.as_deref(), request.rate) != (command.processor.as_deref(), command.rate) {
         let of = request.processor.as_deref().map_or(String::new(), |name| format!(" --processor {name}"));
@@ -89,7 +90,7 @@ fn check(context: &Context, pillow: &PillowName, processor: Option<&str>) -> any
     }
 }
 
-async fn worker(context: &Context, pillow: &PillowName) -> anyhow::Result<Worker> {
+pub(super) async fn worker(context: &Context, pillow: &PillowName) -> anyhow::Result<Worker> {
     let now = Clock::System.now();
     let beats = context.checkpoints.heartbeats().await?;
     let fresh = beats
@@ -99,7 +100,7 @@ async fn worker(context: &Context, pillow: &PillowName) -> anyhow::Result<Worker
 }
 
 /// Shows what the host reports, until the backfill has come to an end; none when the host is gone before that.
-async fn follow(
+pub(super) async fn follow(
     arguments: &Arguments,
     context: &Context,
     backfills: &Backfills,
@@ -131,7 +132,7 @@ async fn follow(
 }
 
 /// Does it in this process.
-async fn work(
+pub(super) async fn work(
     arguments: &Arguments,
     context: &Context,
     backfills: &Backfills,

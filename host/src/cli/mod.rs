@@ -10,6 +10,7 @@ mod errors;
 mod output;
 mod processor;
 mod publish;
+mod rebuild;
 mod retry;
 mod run;
 mod search;
@@ -112,6 +113,7 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Check => check::run(&arguments).await,
         Command::Publish { feed, file } => publish::run(&arguments, feed, file.as_deref()).await,
         Command::Backfill(command) => Box::pin(backfill::run(&arguments, command)).await,
+        Command::Rebuild(command) => Box::pin(rebuild::run(&arguments, command)).await,
         Command::Search(command) => search::run(&arguments, command).await,
         Command::Sql(command) => sql::run(&arguments, command).await,
         Command::Processor(command) => processor::run(&arguments, command).await,

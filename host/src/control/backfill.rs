@@ -11,6 +11,7 @@ use crate::model::{Outage, PillowName, ProcessorName, chain};
 use crate::replay::{Backfills, Order, Progressing, Reading, Report, Request};
 
 use super::pillows::{Pillows, Purpose};
+use super::rebuild::Rebuilding;
 
 /// Longer than this nobody waits for the database; the next beat asks again.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -21,16 +22,17 @@ pub(super) struct Backfilling {
     purpose: Purpose,
     /// What each pillow was told to do.
     orders: HashMap<PillowName, Arc<Order>>,
+    rebuilding: Rebuilding,
     /// Whether the last beat failed: a database that is down is said once.
     failing: bool,
 }
 
 impl Backfilling {
     pub(super) fn new(backfills: Backfills, purpose: Purpose) -> Self {
-        Self { backfills, purpose, orders: HashMap::new(), failing: false }
+        Self { backfills, purpose, orders: HashMap::new(), rebuilding: Rebuilding::default(), failing: false }
     }
 
-    /// One beat; how many backfills of these pillows are open, where the database says it.
+    /// One beat; how many backfills of these pillows are open, or have tables to put in their places, where the database says it.
     pub(super) async fn beat(&mut self, pillows: &Pillows) -> Option<usize> {
         if self.purpose == Purpose::Retries {
             return Some(0);
@@ -54,6 +56,7 @@ impl Backfilling {
             let report = order.report.borrow().clone();
             self.backfills.note(order.number, &report).await?;
         }
+        let due = self.rebuilding.beat(pillows, &self.backfills).await?;
         let mut open: HashMap<PillowName, Request> = HashMap::new();
         for request in self.backfills.open_ones().await? {
             if pillows.running().contains_key(&request.pillow) {
@@ -88,7 +91,7 @@ impl Backfilling {
             }
         }
         self.orders.retain(|name, _| pillows.running().contains_key(name));
-        Ok(open.len())
+        Ok(open.len() + due)
     }
 
     fn order(&self, request: &Request) -> Order {
@@ -96,6 +99,7 @@ impl Backfilling {
         Order {
             number: request.number,
             processor: request.processor.as_deref().map(ProcessorName::new),
+            parts: request.parts.clone().map(Arc::from),
             rate: request.rate,
             reading: if self.purpose == Purpose::Backfill { Reading::Nothing } else { Reading::Feed },
             report: watch::Sender::new(report),

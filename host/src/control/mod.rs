@@ -19,6 +19,7 @@ mod load;
 mod modules;
 mod pillows;
 mod plan;
+mod rebuild;
 mod scan;
 mod settings_change;
 mod supervise;
@@ -33,7 +34,8 @@ pub use assemble::{Indices, Resources, open_checkpoints, search_indices, tables_
 pub use console::{Console, ConsoleError, Overview, Reloaded, status_rows};
 pub use host::{Host, HostEnd, Observer, Options, Until};
 pub use load::load_files;
-pub use swap::check_modules;
+pub use rebuild::ask_to_fill;
+pub use swap::{DeclaredTable, check_modules, declared_tables};
 
 /// Why a host cannot begin.
 #[derive(Debug, thiserror::Error)]

@@ -89,9 +89,13 @@ impl Running {
     pub(super) fn problems(&self) -> Vec<Vec<String>> {
         let generation = self.handle.generations.borrow();
         let processors = self.shape.pillow.processors.iter().zip(&self.shape.lists);
-        let complaints = processors
-            .zip(&generation.stages)
-            .map(|((entry, lists), stage)| lists::problems(entry, lists, &stage.processor.description().problems));
+        let complaints = processors.zip(&generation.stages).map(|((entry, lists), stage)| {
+            let mut lines = lists::problems(entry, lists, &stage.processor.description().problems);
+            lines.extend(stage.left_out.iter().map(|kept| {
+                format!("{}: stays as it is and is left out: {}", kept.table, kept.differences.join("; "))
+            }));
+            lines
+        });
         complaints.collect()
     }
 

@@ -1,16 +1,16 @@
 //! Makes a generation of what the manifest names: loads, checks and prepares everything before anything takes over.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::manifest::{Manifest, Processor as ProcessorEntry, Settings};
-use crate::model::{Outage, chain, timestamp_text};
+use crate::model::{Outage, PillowName, Table, chain, timestamp_text};
 use crate::pipeline::{Generation, LookupStores, Pillow, Stage, StageCounts};
 use crate::processor::{Processor, StartError, wasm};
-use crate::sink::{PrepareError, Sink};
+use crate::sink::{Differing, Owner, PrepareError, Sink, Standing};
 
 use super::assemble::Resources;
 use super::plan::Shape;
@@ -164,7 +164,7 @@ async fn make(
     };
     let mut stages = Vec::new();
     for (entry, processor) in loaded {
-        let stage = prepare(entry, processor, resources).await?;
+        let stage = prepare(manifest.name(), entry, processor, resources).await?;
         let (metrics, pillow) = (resources.metrics(), manifest.name());
         let sink = |name: &Option<Arc<str>>| name.as_ref().map(|name| metrics.sink(pillow, name)).unwrap_or_default();
         stages.push(stage.counted(StageCounts {
@@ -238,6 +238,7 @@ fn bind(entry: &ProcessorEntry, processor: &dyn Processor) -> Result<(), BuildEr
 }
 
 async fn prepare(
+    pillow: &PillowName,
     entry: &ProcessorEntry,
     processor: Arc<dyn Processor>,
     resources: &Resources,
@@ -256,11 +257,9 @@ async fn prepare(
     let table_sink = sink(resources, entry.tables.as_deref(), description.tables.is_empty()).await?;
     let index_sink = sink(resources, entry.indices.as_deref(), description.indices.is_empty()).await?;
     let refused = |source| BuildError::Refused { processor: name.clone(), source };
-    if let Some(sink) = &table_sink {
-        sink.prepare(&description.tables, &[]).await.map_err(refused)?;
-    }
-    if let Some(sink) = &index_sink {
-        sink.prepare(&[], &description.indices).await.map_err(refused)?;
+    let mut engines = BTreeMap::new();
+    for (engine, name) in &entry.engines {
+        engines.insert(Arc::clone(engine), resources.sink(name).await.map_err(BuildError::Resources)?);
     }
     let mut stores = HashMap::new();
     for (lookup, store) in &entry.lookups {
@@ -272,9 +271,43 @@ async fn prepare(
     let topics = sink(resources, entry.topics.as_deref(), processor.description().topics.is_empty()).await?;
     let caches = sink(resources, entry.caches.as_deref(), processor.description().caches.is_empty()).await?;
     let mut stage = Stage::new(entry.name.clone(), processor, lookups, table_sink, index_sink, workers);
-    stage.topics = topics;
-    stage.caches = caches;
+    (stage.topics, stage.caches, stage.engines) = (topics, caches, engines);
+    let owner = Owner { pillow: pillow.clone(), processor: entry.name.clone() };
+    let mut left_out = Vec::new();
+    for (sink, tables) in tables_by_sink(&stage) {
+        for differing in sink.prepare_tables(&owner, &tables).await.map_err(refused)? {
+            let Differing { table, differences, standing, .. } = &differing;
+            let differences = differences.join("; ");
+            match standing {
+                Standing::Rebuilding => {
+                    tracing::info!(pillow = %pillow, table, differences, "a new table is filled and takes its place");
+                }
+                Standing::Kept => {
+                    tracing::error!(pillow = %pillow, table, differences, "the table stays as it is and is left out");
+                    left_out.push(differing);
+                }
+            }
+        }
+    }
+    stage.left_out = left_out;
+    if let Some(sink) = &stage.indices {
+        sink.prepare(&[], &stage.processor.description().indices).await.map_err(refused)?;
+    }
     Ok(stage)
+}
+
+/// The declared tables of each sink that has some.
+pub(super) fn tables_by_sink(stage: &Stage) -> Vec<(Arc<dyn Sink>, Vec<Table>)> {
+    let mut by_sink: Vec<(Arc<dyn Sink>, Vec<Table>)> = Vec::new();
+    for table in stage.tables_declared() {
+        for sink in stage.table_sinks(table) {
+            match by_sink.iter_mut().find(|(known, _)| Arc::ptr_eq(known, sink)) {
+                Some((_, tables)) => tables.push(Table::clone(table)),
+                None => by_sink.push((Arc::clone(sink), vec![Table::clone(table)])),
+            }
+        }
+    }
+    by_sink
 }
 
 /// The sink by its name; none when nothing is declared for it.
@@ -287,6 +320,43 @@ async fn sink(
         Some(name) if !nothing_declared => resources.sink(name).await.map(Some).map_err(BuildError::Resources),
         _ => Ok(None),
     }
+}
+
+/// A table that a processor of a pillow declares, and where it is.
+pub struct DeclaredTable {
+    /// Whose it is.
+    pub owner: Owner,
+    /// The declaration.
+    pub table: Table,
+    /// The sinks that hold it.
+    pub sinks: Vec<Arc<dyn Sink>>,
+}
+
+/// The tables that the processors of a manifest declare, without making any.
+///
+/// # Errors
+/// When a module does not start, or a database cannot be opened: in a sentence.
+pub async fn declared_tables(settings: &Settings, manifest: &Manifest) -> Result<Vec<DeclaredTable>, String> {
+    let resources = Resources::open(settings).await.map_err(|outage| chain(&outage))?;
+    let mut found = Vec::new();
+    let read = lists::read(manifest, &resources).await;
+    for (entry, lists) in manifest.pillow().processors.iter().zip(&read) {
+        let processor = load(manifest, (entry, lists), None, &resources).await.map_err(|error| chain(&error))?;
+        bind(entry, processor.as_ref()).map_err(|error| chain(&error))?;
+        let lookups = Arc::new(LookupStores::new(HashMap::new()));
+        let mut stage = Stage::new(entry.name.clone(), processor, lookups, None, None, 1);
+        stage.tables = sink(&resources, entry.tables.as_deref(), false).await.map_err(|error| chain(&error))?;
+        for (engine, name) in &entry.engines {
+            let sink = resources.sink(name).await.map_err(|outage| chain(&outage))?;
+            stage.engines.insert(Arc::clone(engine), sink);
+        }
+        let owner = Owner { pillow: manifest.name().clone(), processor: entry.name.clone() };
+        for table in stage.tables_declared() {
+            let sinks = stage.table_sinks(table).into_iter().cloned().collect();
+            found.push(DeclaredTable { owner: owner.clone(), table: Table::clone(table), sinks });
+        }
+    }
+    Ok(found)
 }
 
 /// Loads every module of the manifests, reads their lists, and says what is wrong, without touching a sink.

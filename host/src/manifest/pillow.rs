@@ -103,6 +103,8 @@ pub struct Processor {
     pub lookups: BTreeMap<Arc<str>, Arc<str>>,
     /// The sink of its tables.
     pub tables: Option<Arc<str>>,
+    /// The sinks of tables that name databases, by those names.
+    pub engines: BTreeMap<Arc<str>, Arc<str>>,
     /// The sink of its indices.
     pub indices: Option<Arc<str>>,
     /// The sink of what it publishes.
@@ -172,7 +174,8 @@ impl Pillow {
         let lookups = self.processors.iter().flat_map(|processor| processor.lookups.values());
         let stores = self.documents.sources.values().chain([&self.documents.default]).chain(lookups);
         names.extend(stores.cloned().map(Used::Documents));
-        for Processor { tables, indices, topics, caches, lists, .. } in &self.processors {
+        for Processor { tables, engines, indices, topics, caches, lists, .. } in &self.processors {
+            names.extend(engines.values().cloned().map(Used::Sink));
             names.extend([tables, indices, topics, caches].into_iter().flatten().cloned().map(Used::Sink));
             names.extend(lists.iter().filter_map(ConfigList::used));
         }
@@ -211,12 +214,13 @@ impl Pillow {
 
 impl Processor {
     fn canonical(&self) -> Value {
-        let Self { name, module, may_log, lookups, tables, indices, topics, caches, config, lists } = self;
+        let Self { name, module, may_log, lookups, tables, engines, indices, topics, caches, config, lists } = self;
         json!({
             "name": name.as_str(),
             "module": module.to_string_lossy(),
             "log": may_log,
             "lookups": plain(lookups),
+            "engines": plain(engines),
             "sinks": [tables.as_deref(), indices.as_deref(), topics.as_deref(), caches.as_deref()],
             "config": config.json(),
             "lists": lists.iter().map(ConfigList::canonical).collect::<Vec<_>>(),

@@ -174,17 +174,31 @@ impl<'a> Reader<'a, '_> {
                 > 0;
         let lookups = self.stores(section, "lookups", "processors.lookups", &shapes::pillow::LOOKUPS, &LOOKUP_KINDS);
         let tables = self.sink(section, "tables", &["sql", "memory"]);
+        let engines = self.engines(section);
         let indices = self.sink(section, "indices", &["search", "elasticsearch", "memory"]);
         let topics = self.sink(section, "topics", &["kafka", "memory"]);
         let caches = self.sink(section, "caches", &["redis", "memory"]);
         let config = config(section);
         let lists = read_lists::lists(section, self.defined, config.as_ref());
         let (name, module, config) = (ProcessorName::new(named?), module?, config?);
-        Some(Processor { name, module, may_log, lookups, tables, indices, topics, caches, config, lists })
+        Some(Processor { name, module, may_log, lookups, tables, engines, indices, topics, caches, config, lists })
     }
 
     fn sink(&self, section: &Section<'_>, key: &str, kinds: &[&'static str]) -> Option<Arc<str>> {
         self.reference(&section.text(key)?, |defined| &defined.sinks, kinds)
+    }
+
+    /// The sinks of databases that tables name.
+    fn engines(&self, section: &Section<'a>) -> BTreeMap<Arc<str>, Arc<str>> {
+        let shape = &shapes::pillow::ENGINES;
+        let table = section.value("engines").and_then(|value| section.section_of("processors.engines", value, shape));
+        let mut engines = BTreeMap::new();
+        for (key, value) in table.iter().flat_map(Section::entries) {
+            let sink = section.text_of(&key.value, value);
+            let sink = sink.and_then(|text| self.reference(&text, |defined| &defined.sinks, &["sql", "memory"]));
+            engines.extend(sink.map(|sink| (Arc::from(key.value), sink)));
+        }
+        engines
     }
 
     fn store(&self, text: &Text, kinds: &[&'static str]) -> Option<Arc<str>> {

@@ -173,6 +173,7 @@ pub(super) mod pillow {
             "grants",
             "lookups",
             "tables",
+            "engines",
             "indices",
             "topics",
             "caches",
@@ -181,6 +182,7 @@ pub(super) mod pillow {
             "config-lists",
         ],
     );
+    pub(in super::super) static ENGINES: Shape = names("processors.engines");
     pub(in super::super) static LOOKUPS: Shape = names("processors.lookups");
     pub(in super::super) static CONFIG: Shape = names("processors.config");
     pub(in super::super) static CONFIG_LISTS: Shape = shape(
@@ -191,7 +193,7 @@ pub(super) mod pillow {
 
     /// All of them.
     pub(in super::super) fn all() -> Vec<&'static Shape> {
-        let processor = [&PROCESSOR, &LOOKUPS, &CONFIG, &CONFIG_LISTS, &WHERE];
+        let processor = [&PROCESSOR, &ENGINES, &LOOKUPS, &CONFIG, &CONFIG_LISTS, &WHERE];
         [&ROOT, &FEED, &DOCUMENTS, &SOURCES, &BATCH, &FAILURES, &QUEUE].into_iter().chain(processor).collect()
     }
 }

@@ -29,6 +29,8 @@ pub struct Batch {
     pub time: Timestamp,
     /// The only processor to run: of a retry, and of a backfill that was asked for one.
     pub only: Option<ProcessorName>,
+    /// The only parts of it that count: of a backfill that was asked for some.
+    pub only_parts: Option<Arc<[String]>>,
     /// Where its changes come from.
     pub origin: Origin,
     /// The partition of the feed that its changes count as: it gives processors the topic, and failures their place. The

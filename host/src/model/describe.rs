@@ -33,7 +33,7 @@ pub struct Problem {
 }
 
 /// A table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Table {
     /// Its name in the database.
     pub name: String,
@@ -47,6 +47,22 @@ pub struct Table {
     pub document_column: Option<String>,
     /// Further indexes.
     pub indexes: Vec<TableIndex>,
+    /// What happens when the existing table cannot be extended to this one.
+    pub on_change: TableChange,
+    /// Names of databases that hold it, which the manifest maps to sinks; empty: where the manifest says.
+    pub engines: Vec<String>,
+}
+
+/// What happens when a table that exists cannot be extended to what is declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TableChange {
+    /// The description is refused.
+    #[default]
+    Refuse,
+    /// A new table is filled and takes its place.
+    Rebuild,
+    /// The table stays, and its part is left out.
+    Keep,
 }
 
 /// A column.
@@ -72,11 +88,26 @@ pub enum ColumnKind {
     Date,
     Timestamp,
     Json,
+    /// Of 16 bits.
+    Integer16,
+    /// Of 32 bits.
+    Integer32,
+    /// A decimal of so many digits, and of them so many behind the point.
+    SizedDecimal {
+        digits: u16,
+        places: u16,
+    },
+    /// A time in UTC that does not say so.
+    LocalTimestamp,
+    /// A list of texts, or of lists of them, as JSON.
+    TextList,
 }
 
 /// An index over columns of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableIndex {
+    /// Its name in the database; none: one that is made of the table's and the columns'.
+    pub name: Option<String>,
     /// The columns, in order.
     pub columns: Vec<String>,
     /// Whether no two rows may agree in them.
@@ -94,6 +125,19 @@ pub struct Index {
     pub mapping: Bytes,
     /// The top-level fields that this processor owns in a shared index; empty for an index of whole documents.
     pub owned_fields: Vec<String>,
+}
+
+impl ColumnKind {
+    /// The kind of the values that the column is given.
+    pub fn value_kind(self) -> Self {
+        match self {
+            Self::Integer16 | Self::Integer32 => Self::Integer,
+            Self::SizedDecimal { .. } => Self::Decimal,
+            Self::LocalTimestamp => Self::Timestamp,
+            Self::TextList => Self::Json,
+            kind => kind,
+        }
+    }
 }
 
 impl Table {

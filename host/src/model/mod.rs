@@ -16,7 +16,7 @@ mod write;
 pub use batch::{Batch, Collapse, Origin, Outcome, Want, collapse};
 pub use change::{Beside, Change, DecodeError, Entry, Texts, Undecodable};
 pub use clock::{Clock, timestamp_text};
-pub use describe::{Column, ColumnKind, Description, Index, Problem, Table, TableIndex};
+pub use describe::{Column, ColumnKind, Description, Index, Problem, Table, TableChange, TableIndex};
 pub use document::{Document, Found, Item, is_stale};
 pub use error::{Outage, chain};
 pub use failure::{Failure, FailureId, FailureKind, PartFailure, Resolved, RetryHelps};

@@ -1,12 +1,13 @@
 //! The processors of a pillow that run together, and their instances.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::metrics::{CallMetrics, SinkMetrics};
 use crate::model::{ProcessorName, Table, Write};
 use crate::processor::{Instance, Processor, StartError};
-use crate::sink::Sink;
+use crate::sink::{Differing, Sink};
 
 use super::lookups::{InstanceLookups, LookupStores};
 
@@ -29,12 +30,17 @@ pub struct Stage {
     pub lookups: Arc<LookupStores>,
     /// Where its rows go; none when it has no tables.
     pub tables: Option<Arc<dyn Sink>>,
+    /// Where rows of tables that name databases go, by those names.
+    pub engines: BTreeMap<Arc<str>, Arc<dyn Sink>>,
     /// Where its index writes go; none when it has no indices.
     pub indices: Option<Arc<dyn Sink>>,
     /// Where its messages go; none when it has no topics.
     pub topics: Option<Arc<dyn Sink>>,
     /// What its keys are dropped from; none when it has no caches.
     pub caches: Option<Arc<dyn Sink>>,
+    /// Tables that stay as they are although they are declared otherwise, each with what differs: nothing is written to
+    /// them.
+    pub left_out: Vec<Differing>,
     /// What it counts.
     pub counts: StageCounts,
     /// The declared tables, shared with the rows on their way.
@@ -90,7 +96,21 @@ impl Stage {
         let declared = processor.description().tables.iter().cloned().map(Arc::new).collect();
         let instances = (0..workers).map(|_| Mutex::new(None)).collect();
         let counts = StageCounts::default();
-        Self { name, processor, lookups, tables, indices, topics: None, caches: None, counts, declared, instances }
+        let engines = BTreeMap::new();
+        Self {
+            name,
+            processor,
+            lookups,
+            tables,
+            engines,
+            indices,
+            topics: None,
+            caches: None,
+            left_out: Vec::new(),
+            counts,
+            declared,
+            instances,
+        }
     }
 
     /// The same, which counts here.
@@ -104,15 +124,54 @@ impl Stage {
         self.declared.iter().find(|table| table.name == name)
     }
 
+    /// All declared tables.
+    pub fn tables_declared(&self) -> &[Arc<Table>] {
+        &self.declared
+    }
+
+    /// Whether a write is for a table that nothing is written to.
+    pub(super) fn leaves_out(&self, write: &Write) -> bool {
+        match write {
+            Write::Rows { table, .. } => self.left_out.iter().any(|kept| *kept.table == **table),
+            _ => false,
+        }
+    }
+
+    /// Where a table is: in the databases that it names and the manifest knows, each once. The first one that it names
+    /// is where the manifest has its tables, unless it says otherwise.
+    pub fn table_sinks(&self, table: &Table) -> Vec<&Arc<dyn Sink>> {
+        let first = table.engines.first().and_then(|engine| self.engines.get(engine.as_str())).or(self.tables.as_ref());
+        let mut sinks: Vec<&Arc<dyn Sink>> = first.into_iter().collect();
+        for sink in table.engines.iter().skip(1).filter_map(|engine| self.engines.get(engine.as_str())) {
+            if !sinks.iter().any(|known| Arc::ptr_eq(known, sink)) {
+                sinks.push(sink);
+            }
+        }
+        sinks
+    }
+
     /// Where a write goes.
     pub(super) fn sink(&self, write: &Write) -> Option<&Arc<dyn Sink>> {
         let sink = match write {
+            Write::Rows { table, .. } if !self.engines.is_empty() => {
+                return self.table_sinks(self.table(table)?).first().copied();
+            }
             Write::Rows { .. } => &self.tables,
             Write::Index(_) | Write::Merge { .. } | Write::Delete { .. } => &self.indices,
             Write::Publish(_) => &self.topics,
             Write::Invalidate { .. } => &self.caches,
         };
         sink.as_ref()
+    }
+
+    /// Where a write goes as well: rows of a table that is in several databases.
+    pub(super) fn further_sinks(&self, write: &Write) -> Vec<&Arc<dyn Sink>> {
+        match write {
+            Write::Rows { table, .. } if !self.engines.is_empty() => {
+                self.table(table).map_or_else(Vec::new, |table| self.table_sinks(table).split_off(1))
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// The part that a write belongs to: that of its table or index, where the processor declared one.

@@ -216,9 +216,18 @@ impl Processed {
             match answer {
                 Answer::Outcome(Outcome::Skip(_)) => {
                     self.tallies[task.stage].skipped += 1;
-                    self.resolve(stage, place, Vec::new());
+                    if self.batch.only_parts.is_none() {
+                        self.resolve(stage, place, Vec::new());
+                    }
                 }
-                Answer::Outcome(Outcome::Done { writes, failures }) => {
+                Answer::Outcome(Outcome::Done { mut writes, mut failures }) => {
+                    let only_parts = self.batch.only_parts.clone();
+                    if let Some(parts) = &only_parts {
+                        let counts = |part: Option<&String>| part.is_some_and(|part| parts.contains(part));
+                        writes.retain(|write| counts(stage.part(write).as_ref()));
+                        failures.retain(|failure| counts(failure.part.as_ref()));
+                    }
+                    writes.retain(|write| !stage.leaves_out(write));
                     let tally = &mut self.tallies[task.stage];
                     match failures.iter().all(|failure| failure.kind == FailureKind::Deferred) {
                         true => tally.written += 1,
@@ -230,7 +239,10 @@ impl Processed {
                         write,
                     }));
                     let failed_parts = failures.iter().filter_map(|failure| failure.part.clone()).collect();
-                    self.resolve(stage, place, failed_parts);
+                    // Nothing is known of the other parts.
+                    if only_parts.is_none() {
+                        self.resolve(stage, place, failed_parts);
+                    }
                     failures.into_iter().for_each(|failure| self.fail(stage, place, failure, None));
                 }
                 Answer::Outcome(Outcome::Need(wants)) if may_ask => needs.push((at, wants)),

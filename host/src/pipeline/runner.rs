@@ -380,6 +380,7 @@ impl Runner {
             time: self.pillow.clock.now(),
             only: None,
             queued: HashMap::new(),
+            only_parts: None,
         };
         let trace = self.turned.and_then(|turned| self.pillow.status.begin_trace(turned));
         self.carry(batch, trace);

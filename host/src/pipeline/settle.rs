@@ -332,33 +332,43 @@ fn sort(batches: &mut [Processed]) -> (Vec<Load>, Vec<RowWrite>, Vec<usize>) {
             // A generation is assembled with a sink for everything that its description declares, and a write to
             // anything else was refused when the processor answered.
             let sink = stage.sink(&staged.write).expect("a declared target has a sink");
-            match staged.write {
-                Write::Rows { table, op } if sink.rows_settle() => {
-                    rows_from.push(at);
-                    rows.push(RowWrite {
-                        processor: stage.name.clone(),
-                        document: change.key.clone(),
-                        table: Arc::clone(stage.table(&table).expect("the table was checked against the description")),
-                        op,
-                    });
-                }
-                write => {
-                    let load = match loads.iter_mut().position(|load| Arc::ptr_eq(&load.sink, sink)) {
-                        Some(known) => &mut loads[known],
-                        None => {
-                            loads.push(Load::new(sink, counts.clone()));
-                            loads.last_mut().expect("it was pushed a line above")
-                        }
-                    };
-                    let part = stage.part(&write);
-                    load.origin.push(Origin { batch: at, stage: staged.stage, change: staged.change, part });
-                    processed.sent += 1;
-                    load.writes.push(Versioned {
-                        processor: stage.name.clone(),
-                        document: change.key.clone(),
-                        version: processed.versions[staged.change],
-                        write,
-                    });
+            let further = stage.further_sinks(&staged.write).into_iter().map(|sink| (sink, staged.write.clone()));
+            let further: Vec<_> = further.collect();
+            for (sink, write) in further.into_iter().chain([(sink, staged.write)]) {
+                match write {
+                    Write::Rows { table, op } if sink.rows_settle() => {
+                        let declared = stage.table(&table).expect("the table was checked against the description");
+                        rows_from.push(at);
+                        rows.push(RowWrite {
+                            processor: stage.name.clone(),
+                            document: change.key.clone(),
+                            table: Arc::clone(declared),
+                            op,
+                        });
+                    }
+                    write => {
+                        let load = match loads.iter_mut().position(|load| Arc::ptr_eq(&load.sink, sink)) {
+                            Some(known) => &mut loads[known],
+                            None => {
+                                loads.push(Load::new(sink, counts.clone()));
+                                loads.last_mut().expect("it was pushed a line above")
+                            }
+                        };
+                        let part = stage.part(&write);
+                        let table = match &write {
+                            Write::Rows { table, .. } => stage.table(table).cloned(),
+                            _ => None,
+                        };
+                        load.origin.push(Origin { batch: at, stage: staged.stage, change: staged.change, part });
+                        processed.sent += 1;
+                        load.writes.push(Versioned {
+                            processor: stage.name.clone(),
+                            document: change.key.clone(),
+                            version: processed.versions[staged.change],
+                            write,
+                            table,
+                        });
+                    }
                 }
             }
         }

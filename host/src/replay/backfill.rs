@@ -23,6 +23,8 @@ pub struct Order {
     pub number: i64,
     /// The only processor that runs; all when none.
     pub processor: Option<ProcessorName>,
+    /// The only parts of it that are written; all when none.
+    pub parts: Option<Arc<[String]>>,
     /// At most so many documents a second.
     pub rate: Option<NonZeroU32>,
     /// Whether it goes on while the pillow is paused, because it is all that the pillow runs for.
@@ -256,7 +258,14 @@ mod tests {
 
     fn order(rate: Option<u32>) -> Order {
         let rate = rate.and_then(NonZeroU32::new);
-        Order { number: 7, processor: None, rate, reading: Reading::Feed, report: watch::Sender::default() }
+        Order {
+            number: 7,
+            processor: None,
+            parts: None,
+            rate,
+            reading: Reading::Feed,
+            report: watch::Sender::default(),
+        }
     }
 
     fn walk(part: Part, order: &Order, most: usize, checkpoint: Option<Checkpoint>) -> Walk {

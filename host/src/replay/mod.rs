@@ -10,5 +10,5 @@ mod requests;
 mod retries;
 
 pub use backfill::{Order, Page, Part, Progressing, Reading, Report, Stub, Walk, WalkError};
-pub use requests::{Backfills, Request, RequestState};
+pub use requests::{Backfills, Request, RequestState, Wanted};
 pub use retries::{RetryGroup, group};

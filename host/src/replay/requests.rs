@@ -19,6 +19,8 @@ create table if not exists pillowtop_backfills (
   NUMBER,
   pillow text not null,
   processor text,
+  parts text,
+  purpose text,
   rate bigint,
   state text not null,
   done bigint not null default 0,
@@ -29,7 +31,7 @@ create table if not exists pillowtop_backfills (
 /// Of two that ask at once, one is refused.
 const ONE_OPEN: &str = "create unique index if not exists pillowtop_backfills_open on pillowtop_backfills (pillow)
     where state = 'open'";
-const COLUMNS: &str = "number, pillow, processor, rate, state, done, total, note";
+const COLUMNS: &str = "number, pillow, processor, parts, purpose, rate, state, done, total, note";
 
 /// The backfills of a checkpoint database.
 #[derive(Debug, Clone)]
@@ -46,6 +48,10 @@ pub struct Request {
     pub pillow: PillowName,
     /// The only processor that runs; all when none.
     pub processor: Option<String>,
+    /// The only parts of it that are written; all when none.
+    pub parts: Option<Vec<String>>,
+    /// What it is for, where the host itself asked for it.
+    pub purpose: Option<String>,
     /// At most so many documents a second.
     pub rate: Option<NonZeroU32>,
     /// What became of it.
@@ -56,6 +62,19 @@ pub struct Request {
     pub total: Option<u64>,
     /// What it waits for, or why it failed.
     pub note: Option<String>,
+}
+
+/// What a backfill is to do.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted<'a> {
+    /// The only processor that runs; all when none.
+    pub processor: Option<&'a str>,
+    /// The only parts of it that are written; all when none.
+    pub parts: Option<&'a [String]>,
+    /// What it is for, where the host itself asks for it.
+    pub purpose: Option<&'a str>,
+    /// At most so many documents a second.
+    pub rate: Option<NonZeroU32>,
 }
 
 /// What became of a backfill.
@@ -115,20 +134,17 @@ impl Backfills {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn ask(
-        &self,
-        pillow: &PillowName,
-        processor: Option<&str>,
-        rate: Option<NonZeroU32>,
-        at: Timestamp,
-    ) -> Result<Option<Request>, Outage> {
+    pub async fn ask(&self, pillow: &PillowName, wanted: Wanted<'_>, at: Timestamp) -> Result<Option<Request>, Outage> {
+        let parts = wanted.parts.map(|parts| serde_json::json!(parts).to_string());
         self.change(
-            "insert into pillowtop_backfills (pillow, processor, rate, state, asked_at)
-             values ($1, $2, $3, 'open', $4) on conflict do nothing",
+            "insert into pillowtop_backfills (pillow, processor, parts, purpose, rate, state, asked_at)
+             values ($1, $2, $3, $4, $5, 'open', $6) on conflict do nothing",
             &[
                 Value::Text(Some(pillow.as_str())),
-                Value::Text(processor),
-                Value::Number(rate.map(|rate| i64::from(rate.get()))),
+                Value::Text(wanted.processor),
+                Value::Text(parts.as_deref()),
+                Value::Text(wanted.purpose),
+                Value::Number(wanted.rate.map(|rate| i64::from(rate.get()))),
                 Value::Text(Some(&timestamp_text(at))),
             ],
         )
@@ -265,6 +281,8 @@ where
         number: row.try_get("number")?,
         pillow: PillowName::new(&row.try_get::<String, _>("pillow")?),
         processor: row.try_get("processor")?,
+        purpose: row.try_get("purpose")?,
+        parts: row.try_get::<Option<String>, _>("parts")?.and_then(|parts| serde_json::from_str(&parts).ok()),
         rate: row.try_get::<Option<i64>, _>("rate")?.and_then(|rate| NonZeroU32::new(u32::try_from(rate).ok()?)),
         state: known.map_or(RequestState::Failed, |(state, _)| *state),
         done: count(row.try_get("done")?),
@@ -285,17 +303,21 @@ mod tests {
         let backfills_again = Backfills::open(database).await.unwrap();
         let (pillow, other) = (PillowName::new("p"), PillowName::new("other"));
         let at = Timestamp::UNIX_EPOCH;
-        let first = backfills.ask(&pillow, Some("search"), NonZeroU32::new(10), at).await.unwrap().unwrap();
+        let wanted = Wanted { processor: Some("search"), rate: NonZeroU32::new(10), ..Wanted::default() };
+        let parts = ["a".to_owned()];
+        let wanted = Wanted { parts: Some(&parts), purpose: Some("p"), ..wanted };
+        let first = backfills.ask(&pillow, wanted, at).await.unwrap().unwrap();
         assert_eq!((first.processor.as_deref(), first.rate.map(NonZeroU32::get)), (Some("search"), Some(10)));
-        assert_eq!(backfills_again.ask(&pillow, None, None, at).await.unwrap().unwrap(), first);
-        assert_ne!(backfills.ask(&other, None, None, at).await.unwrap().unwrap().number, first.number);
+        assert_eq!(first.parts, Some(vec!["a".to_owned()]));
+        assert_eq!(backfills_again.ask(&pillow, Wanted::default(), at).await.unwrap().unwrap(), first);
+        assert_ne!(backfills.ask(&other, Wanted::default(), at).await.unwrap().unwrap().number, first.number);
         let report = Report { done: 3, total: Some(9), state: Progressing::Waiting("a store".into()) };
         backfills.note(first.number, &report).await.unwrap();
         let noted = backfills.of(&pillow).await.unwrap().unwrap();
         assert_eq!((noted.done, noted.total, noted.note.as_deref()), (3, Some(9), Some("a store")));
         backfills.note(first.number, &Report { done: 9, state: Progressing::Done, ..report }).await.unwrap();
         assert_eq!(backfills.get(first.number).await.unwrap().unwrap().state, RequestState::Done);
-        let second = backfills.ask(&pillow, None, None, at).await.unwrap().unwrap();
+        let second = backfills.ask(&pillow, Wanted::default(), at).await.unwrap().unwrap();
         assert_ne!(second.number, first.number);
         assert!(backfills.cancel(&pillow).await.unwrap());
         assert!(!backfills.cancel(&pillow).await.unwrap());

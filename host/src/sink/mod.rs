@@ -14,7 +14,12 @@ pub mod redis;
 pub mod search;
 pub mod sql;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+
+pub use crate::sql::rebuild::{Owner, Rebuild, Rebuilds, State as RebuildState, shape};
+pub use crate::sql::schema::{Differing, Standing};
 
 use crate::model::{DocumentKey, Index, Outage, ProcessorName, Table, Write, WriteVersion};
 
@@ -29,6 +34,8 @@ pub struct Versioned {
     pub version: WriteVersion,
     /// The write.
     pub write: Write,
+    /// Of rows, the table as the processor that asked for them declares it.
+    pub table: Option<Arc<Table>>,
 }
 
 /// A write that the sink refuses.
@@ -60,6 +67,12 @@ pub trait Sink: Send + Sync {
     /// first write of a generation. Refuses before it changes anything.
     async fn prepare(&self, tables: &[Table], indices: &[Index]) -> Result<(), PrepareError>;
 
+    /// Makes the tables of `owner` as [`Sink::prepare`] does. One that cannot be extended is rebuilt or kept where its
+    /// declaration says so; the answer names those.
+    async fn prepare_tables(&self, _owner: &Owner, tables: &[Table]) -> Result<Vec<Differing>, PrepareError> {
+        self.prepare(tables, &[]).await.map(|()| Vec::new())
+    }
+
     /// Takes writes, in order. The answer names those that were refused; the others are taken.
     ///
     /// # Errors
@@ -78,5 +91,10 @@ pub trait Sink: Send + Sync {
     /// Whether rows for this sink are committed by the settle, because its tables live beside the checkpoint.
     fn rows_settle(&self) -> bool {
         false
+    }
+
+    /// The rebuilds of its tables; none for a sink that rebuilds none.
+    fn rebuilds(&self) -> Option<Rebuilds> {
+        None
     }
 }

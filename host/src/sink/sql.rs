@@ -8,8 +8,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 
-use super::{PrepareError, Rejected, Sink, Versioned};
-use crate::model::{Index, Outage, RetryHelps, RowOp, RowWrite, Table, Write};
+use super::{Differing, Owner, PrepareError, Rebuilds, Rejected, Sink, Versioned};
+use crate::model::{Index, Outage, RetryHelps, RowOp, RowWrite, Table, TableChange, Write};
 use crate::sql::{Database, rows, schema};
 
 /// A sink that writes tables.
@@ -50,9 +50,19 @@ impl SqlSink {
         if self.rows_settle {
             return Err("rows beside the checkpoint are written by the settle alone".to_owned());
         }
-        let table = self.table(table, op).ok_or_else(|| format!("table {table} was not prepared"))?;
+        let declared = versioned.table.clone().or_else(|| self.table(table, op));
+        let table = declared.ok_or_else(|| format!("table {table} was not prepared"))?;
         let (processor, document) = (versioned.processor.clone(), versioned.document.clone());
         Ok(RowWrite { processor, document, table, op: op.clone() })
+    }
+
+    fn remember(&self, tables: &[Table]) {
+        let mut shapes = self.shapes.write().unwrap_or_else(PoisonError::into_inner);
+        for table in tables {
+            let known = shapes.entry(table.name.clone()).or_default();
+            known.retain(|shape| shape.columns.len() != table.columns.len());
+            known.push(Arc::new(table.clone()));
+        }
     }
 
     /// Tables that this process already knows with as many columns, but others.
@@ -68,7 +78,9 @@ impl SqlSink {
                 table.name
             )
         };
-        tables.iter().filter(is_exchanged).map(line).collect()
+        // While a table is rebuilt, rows in the older shape have their table, and one that is kept gets no rows.
+        let stays = |table: &&Table| table.on_change == TableChange::Refuse;
+        tables.iter().filter(stays).filter(is_exchanged).map(line).collect()
     }
 }
 
@@ -83,17 +95,19 @@ impl Sink for SqlSink {
         if !refused.is_empty() {
             return Err(PrepareError::Refused(refused));
         }
-        schema::prepare(&self.database, tables).await.map_err(|error| match error {
-            schema::PrepareError::Refused(lines) => PrepareError::Refused(lines),
-            schema::PrepareError::Outage(outage) => PrepareError::Outage(outage),
-        })?;
-        let mut shapes = self.shapes.write().unwrap_or_else(PoisonError::into_inner);
-        for table in tables {
-            let known = shapes.entry(table.name.clone()).or_default();
-            known.retain(|shape| shape.columns.len() != table.columns.len());
-            known.push(Arc::new(table.clone()));
-        }
+        schema::prepare(&self.database, tables).await.map_err(refusal)?;
+        self.remember(tables);
         Ok(())
+    }
+
+    async fn prepare_tables(&self, owner: &Owner, tables: &[Table]) -> Result<Vec<Differing>, PrepareError> {
+        let refused = if self.rows_settle { Vec::new() } else { self.exchanged(tables) };
+        if !refused.is_empty() {
+            return Err(PrepareError::Refused(refused));
+        }
+        let differing = schema::prepare_for(&self.database, owner, tables).await.map_err(refusal)?;
+        self.remember(tables);
+        Ok(differing)
     }
 
     async fn write(&self, writes: &[Versioned]) -> Result<Vec<Rejected>, Outage> {
@@ -128,6 +142,17 @@ impl Sink for SqlSink {
 
     fn rows_settle(&self) -> bool {
         self.rows_settle
+    }
+
+    fn rebuilds(&self) -> Option<Rebuilds> {
+        Some(Rebuilds::new(self.database.clone()))
+    }
+}
+
+fn refusal(error: schema::PrepareError) -> PrepareError {
+    match error {
+        schema::PrepareError::Refused(lines) => PrepareError::Refused(lines),
+        schema::PrepareError::Outage(outage) => PrepareError::Outage(outage),
     }
 }
 

@@ -8,6 +8,7 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo};
 use sqlx::{Postgres, Type};
 
+use super::text_list;
 use super::values::CheckedRow;
 use crate::model::{ColumnKind, Value};
 
@@ -35,12 +36,17 @@ impl Element {
     fn of(kind: ColumnKind) -> Self {
         match kind {
             ColumnKind::Boolean => Self::Boolean,
-            ColumnKind::Integer => Self::Integer,
+            ColumnKind::Integer | ColumnKind::Integer16 | ColumnKind::Integer32 => Self::Integer,
             ColumnKind::Double => Self::Double,
             ColumnKind::Bytes => Self::Bytes,
-            ColumnKind::Decimal | ColumnKind::Text | ColumnKind::Date | ColumnKind::Timestamp | ColumnKind::Json => {
-                Self::Text
-            }
+            ColumnKind::Decimal
+            | ColumnKind::SizedDecimal { .. }
+            | ColumnKind::Text
+            | ColumnKind::Date
+            | ColumnKind::Timestamp
+            | ColumnKind::LocalTimestamp
+            | ColumnKind::Json
+            | ColumnKind::TextList => Self::Text,
         }
     }
 
@@ -80,7 +86,12 @@ impl ColumnArray<'_> {
 
     /// Whether an element of the array is not yet of the column's type.
     pub(crate) fn needs_cast(kind: ColumnKind) -> bool {
-        Element::of(kind) == Element::Text && kind != ColumnKind::Text
+        match Element::of(kind) {
+            Element::Text => kind != ColumnKind::Text,
+            // Every value was checked to fit.
+            Element::Integer => kind != ColumnKind::Integer,
+            Element::Boolean | Element::Double | Element::Bytes => false,
+        }
     }
 }
 
@@ -107,6 +118,9 @@ impl Encode<'_, Postgres> for ColumnArray<'_> {
                 (Element::Integer, Value::Integer(number)) => sized(buffer, &number.to_be_bytes())?,
                 (Element::Double, Value::Double(number)) => sized(buffer, &number.to_be_bytes())?,
                 (Element::Bytes, Value::Bytes(bytes)) => sized(buffer, bytes)?,
+                (Element::Text, Value::Json(text)) if self.kind == ColumnKind::TextList => {
+                    sized(buffer, text_list::literal(text)?.as_bytes())?;
+                }
                 (
                     Element::Text,
                     Value::Decimal(text)

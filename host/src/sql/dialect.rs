@@ -1,5 +1,7 @@
 //! What databases write differently: the one place that decides it. Text in, text out.
 
+use std::borrow::Cow;
+
 use super::Rejection;
 use crate::model::{Column, ColumnKind, Table, TableIndex};
 
@@ -32,20 +34,21 @@ impl Dialect {
 
     /// The type of a column. In SQLite its name chooses the affinity: `TEXT` inside of it keeps decimals, times and
     /// JSON as they were written, and `BIGINT` keeps a key from becoming the row id, which would invent a number for
-    /// null.
-    pub(crate) fn column_type(self, kind: ColumnKind) -> &'static str {
-        match self {
-            Self::Sqlite => match kind {
+    /// null. It has no narrower types: values that do not fit their kind are refused before they come here.
+    pub(crate) fn column_type(self, kind: ColumnKind) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Sqlite => match kind.value_kind() {
                 ColumnKind::Boolean => "BOOLEAN",
-                ColumnKind::Integer => "BIGINT",
                 ColumnKind::Double => "DOUBLE",
-                ColumnKind::Decimal => "DECIMAL_TEXT",
                 ColumnKind::Text => "TEXT",
                 ColumnKind::Bytes => "BLOB",
                 ColumnKind::Date => "DATE_TEXT",
-                ColumnKind::Timestamp => "TIMESTAMP_TEXT",
-                ColumnKind::Json => "JSON_TEXT",
+                ColumnKind::Integer | ColumnKind::Integer16 | ColumnKind::Integer32 => "BIGINT",
+                ColumnKind::Decimal | ColumnKind::SizedDecimal { .. } => "DECIMAL_TEXT",
+                ColumnKind::Timestamp | ColumnKind::LocalTimestamp => "TIMESTAMP_TEXT",
+                ColumnKind::Json | ColumnKind::TextList => "JSON_TEXT",
             },
+            // As `format_type` spells them.
             Self::Postgres => match kind {
                 ColumnKind::Boolean => "boolean",
                 ColumnKind::Integer => "bigint",
@@ -56,24 +59,13 @@ impl Dialect {
                 ColumnKind::Date => "date",
                 ColumnKind::Timestamp => "timestamp with time zone",
                 ColumnKind::Json => "jsonb",
+                ColumnKind::Integer16 => "smallint",
+                ColumnKind::Integer32 => "integer",
+                ColumnKind::SizedDecimal { digits, places } => return format!("numeric({digits},{places})").into(),
+                ColumnKind::LocalTimestamp => "timestamp without time zone",
+                ColumnKind::TextList => "text[]",
             },
-        }
-    }
-
-    /// What a column of the existing type `text` holds; none for a type that this program does not write.
-    pub(crate) fn column_kind(self, text: &str) -> Option<ColumnKind> {
-        const KINDS: [ColumnKind; 9] = [
-            ColumnKind::Boolean,
-            ColumnKind::Integer,
-            ColumnKind::Double,
-            ColumnKind::Decimal,
-            ColumnKind::Text,
-            ColumnKind::Bytes,
-            ColumnKind::Date,
-            ColumnKind::Timestamp,
-            ColumnKind::Json,
-        ];
-        KINDS.into_iter().find(|kind| self.column_type(*kind).eq_ignore_ascii_case(text))
+        })
     }
 
     /// Removes all rows whose `column` stands in the one bound value: a JSON array of texts, or an array of PostgreSQL.
@@ -143,10 +135,13 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_is_found_again_in_its_type() {
-        for kind in [ColumnKind::Integer, ColumnKind::Decimal, ColumnKind::Timestamp, ColumnKind::Json] {
-            assert_eq!(Dialect::Sqlite.column_kind(Dialect::Sqlite.column_type(kind)), Some(kind));
-        }
-        assert_eq!(Dialect::Sqlite.column_kind("VARCHAR(20)"), None);
+    fn narrower_kinds_have_types_of_their_own_where_there_are_any() {
+        let money = ColumnKind::SizedDecimal { digits: 64, places: 16 };
+        assert_eq!(Dialect::Postgres.column_type(money), "numeric(64,16)");
+        assert_eq!(Dialect::Sqlite.column_type(money), Dialect::Sqlite.column_type(ColumnKind::Decimal));
+        assert_eq!(
+            Dialect::Sqlite.column_type(ColumnKind::Integer16),
+            Dialect::Sqlite.column_type(ColumnKind::Integer)
+        );
     }
 }

@@ -32,6 +32,12 @@ impl Rejection {
     }
 }
 
+impl From<Rejection> for Error {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
 impl Error {
     /// Judges an error met during `operation`.
     pub(crate) fn judge(operation: &str, error: sqlx::Error) -> Self {
@@ -114,12 +120,15 @@ fn postgres_verdict(code: &str) -> Option<RetryHelps> {
     const RAISED: [&str; 2] = ["P0001", "P0004"];
     /// Two rows of a statement meet the same row: keys that differ here and not there. Alone each of them is fine.
     const CARDINALITY: &str = "21000";
+    /// A table that something else needs is dropped.
+    const DEPENDENT: &str = "2BP01";
     match code {
         NOT_NULL | CHECK | CHECK_OF_A_VIEW | PROGRAM_LIMIT | TOO_COMPLEX => Some(RetryHelps::No),
         // Values that are out of range, or no text (a NUL), or otherwise not of the column's type.
         data if data.starts_with("22") => Some(RetryHelps::No),
         // Rows of other documents are in the way, and they may leave.
-        code if is_in_the_way(code) || RAISED.contains(&code) || code == CARDINALITY => Some(RetryHelps::Perhaps),
+        code if is_in_the_way(code) || RAISED.contains(&code) => Some(RetryHelps::Perhaps),
+        CARDINALITY | DEPENDENT => Some(RetryHelps::Perhaps),
         _ => None,
     }
 }

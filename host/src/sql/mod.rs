@@ -10,10 +10,12 @@ mod arrays;
 mod ask;
 mod dialect;
 mod error;
+pub mod rebuild;
 pub mod rows;
 pub mod schema;
 #[cfg(test)]
 mod testing;
+mod text_list;
 mod values;
 
 use std::str::FromStr;
@@ -132,6 +134,20 @@ impl Database {
     pub async fn begin(&self) -> Result<Transaction, Outage> {
         match self {
             Self::Sqlite(sqlite) => sqlite.begin().await.map(Transaction::Sqlite),
+            Self::Postgres(postgres) => postgres.begin().await.map(Transaction::Postgres),
+        }
+    }
+
+    /// Begins a transaction that only reads.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub(crate) async fn begin_reading(&self) -> Result<Transaction, Outage> {
+        match self {
+            Self::Sqlite(sqlite) => match sqlite.readers.begin().await {
+                Ok(transaction) => Ok(Transaction::Sqlite(transaction)),
+                Err(error) => Err(Outage::new(format!("could not read {}", sqlite.path), error)),
+            },
             Self::Postgres(postgres) => postgres.begin().await.map(Transaction::Postgres),
         }
     }

@@ -13,7 +13,7 @@ mod run;
 use std::collections::{HashMap, HashSet};
 
 use super::values::{self, CheckedRow};
-use super::{Connection, Error, Rejection, run_words};
+use super::{Connection, Error, Rejection, rebuild, run_words};
 use crate::model::{DocumentKey, Outage, RetryHelps, RowOp, RowWrite};
 
 /// What was written and what was not.
@@ -54,10 +54,21 @@ pub fn refusals(writes: &[RowWrite]) -> Vec<Refused> {
 ///
 /// Concurrent writers: in SQLite there are none while the transaction lasts. Elsewhere the rows of a document are
 /// written by the owner of its partition alone; upserts of one key by several owners are decided by their condition.
+/// Rows of a table that is being rebuilt go to the new one, and to the old one too where it takes them.
 ///
 /// # Errors
 /// When the database does not do its work; what it refuses stands in the answer.
 pub async fn apply(connection: &mut Connection<'_>, writes: &[RowWrite]) -> Result<Applied, Outage> {
+    let Some(routed) = rebuild::route(connection, writes).await? else {
+        return apply_as_given(connection, writes).await;
+    };
+    let applied = apply_as_given(connection, &routed.writes).await?;
+    let mut refused = routed.refused(applied.refused);
+    refused.sort_by_key(|refused| refused.at);
+    Ok(Applied { refused, ..applied })
+}
+
+async fn apply_as_given(connection: &mut Connection<'_>, writes: &[RowWrite]) -> Result<Applied, Outage> {
     let mut applied = Applied::default();
     for table in by_table(writes) {
         let (work, refused) = prepare(&table);

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+use super::text_list;
 use crate::model::{Column, ColumnKind, Condition, DocumentKey, RowOp, RowWrite, Table, Value, timestamp_text};
 
 /// A row that was checked: as many values as columns, each of its column's kind, times in their one stored form.
@@ -71,14 +72,35 @@ fn check_value<'a>(table: &Table, column: &Column, value: &'a Value) -> Result<C
         // SQLite would store null in its place.
         (ColumnKind::Double, Value::Double(number)) if number.is_nan() => wrong("is not a number"),
         (ColumnKind::Decimal, Value::Decimal(text)) if !is_decimal(text) => wrong("is not a decimal number"),
+        (ColumnKind::SizedDecimal { .. }, Value::Decimal(text)) if text == "NaN" => Ok(Cow::Borrowed(value)),
+        (ColumnKind::SizedDecimal { .. }, Value::Decimal(text)) if !is_decimal(text) => {
+            wrong("is not a decimal number")
+        }
+        (ColumnKind::SizedDecimal { digits, places }, Value::Decimal(text)) => {
+            match sized_decimal(text, usize::from(digits), usize::from(places)) {
+                Some(Cow::Borrowed(_)) => Ok(Cow::Borrowed(value)),
+                Some(Cow::Owned(rounded)) => Ok(Cow::Owned(Value::Decimal(rounded))),
+                None => wrong(&format!("the number has more than {} digits before its point", digits - places)),
+            }
+        }
+        (ColumnKind::Integer16, Value::Integer(number)) if i16::try_from(*number).is_err() => {
+            wrong("the integer is out of range: it has more than 16 bits")
+        }
+        (ColumnKind::Integer32, Value::Integer(number)) if i32::try_from(*number).is_err() => {
+            wrong("the integer is out of range: it has more than 32 bits")
+        }
+        (ColumnKind::TextList, Value::Json(text)) => match text_list::check(text) {
+            Ok(()) => Ok(Cow::Borrowed(value)),
+            Err(reason) => wrong(&reason),
+        },
         (ColumnKind::Date, Value::Date(text)) if !is_date(text) => wrong("is not a date (YYYY-MM-DD)"),
-        (ColumnKind::Timestamp, Value::Timestamp(text)) => match stored_time(text) {
+        (ColumnKind::Timestamp | ColumnKind::LocalTimestamp, Value::Timestamp(text)) => match stored_time(text) {
             Some(Cow::Borrowed(_)) => Ok(Cow::Borrowed(value)),
             Some(Cow::Owned(stored)) => Ok(Cow::Owned(Value::Timestamp(stored))),
             None => wrong("is not a time (RFC 3339, years 0000 to 9999)"),
         },
         (ColumnKind::Boolean, Value::Boolean(_))
-        | (ColumnKind::Integer, Value::Integer(_))
+        | (ColumnKind::Integer | ColumnKind::Integer16 | ColumnKind::Integer32, Value::Integer(_))
         | (ColumnKind::Double, Value::Double(_))
         | (ColumnKind::Decimal, Value::Decimal(_))
         | (ColumnKind::Text, Value::Text(_))
@@ -102,13 +124,18 @@ fn check_condition(table: &Table, when: &Condition) -> Result<(), String> {
         Condition::Always => Ok(()),
         Condition::Newer(column) => match kind_of(column)? {
             // Stored as text, they have no order of their own.
-            kind @ (ColumnKind::Boolean | ColumnKind::Bytes | ColumnKind::Decimal | ColumnKind::Json) => {
+            kind @ (ColumnKind::Boolean
+            | ColumnKind::Bytes
+            | ColumnKind::Decimal
+            | ColumnKind::SizedDecimal { .. }
+            | ColumnKind::Json
+            | ColumnKind::TextList) => {
                 Err(format!("{}.{column}: a {} has no order to be newer by", table.name, kind_name(kind)))
             }
             _ => Ok(()),
         },
         Condition::Interval { column, or_differs, .. } => {
-            if kind_of(column)? != ColumnKind::Timestamp {
+            if kind_of(column)?.value_kind() != ColumnKind::Timestamp {
                 return Err(format!("{}.{column}: an interval needs a timestamp", table.name));
             }
             or_differs.iter().try_for_each(|name| kind_of(name).map(|_| ()))
@@ -132,6 +159,11 @@ pub(crate) fn kind_name(kind: ColumnKind) -> &'static str {
         ColumnKind::Date => "date",
         ColumnKind::Timestamp => "timestamp",
         ColumnKind::Json => "json",
+        ColumnKind::Integer16 => "integer of 16 bits",
+        ColumnKind::Integer32 => "integer of 32 bits",
+        ColumnKind::SizedDecimal { .. } => "decimal of a given size",
+        ColumnKind::LocalTimestamp => "timestamp without zone",
+        ColumnKind::TextList => "list of texts",
     }
 }
 
@@ -141,6 +173,35 @@ fn is_decimal(text: &str) -> bool {
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
     let numeric = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     numeric(whole) && numeric(fraction)
+}
+
+/// Rounded to `places`, half away from zero, as PostgreSQL does it; none when it has too many digits then.
+fn sized_decimal(text: &str, digits: usize, places: usize) -> Option<Cow<'_, str>> {
+    let (sign, number) = match text.strip_prefix('-') {
+        Some(number) => ("-", number),
+        None => ("", text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let fits = |whole: &str| whole.trim_start_matches('0').len() <= digits - places;
+    if fraction.len() <= places {
+        return fits(whole).then_some(Cow::Borrowed(text));
+    }
+    let (kept, rest) = fraction.split_at(places);
+    let mut all: Vec<u8> = [b"0", whole.as_bytes(), kept.as_bytes()].concat();
+    if rest.as_bytes()[0] >= b'5' {
+        for digit in all.iter_mut().rev() {
+            if *digit < b'9' {
+                *digit += 1;
+                break;
+            }
+            *digit = b'0';
+        }
+    }
+    let all = String::from_utf8(all).ok()?;
+    let (whole, kept) = all.split_at(all.len() - places);
+    let whole = whole.trim_start_matches('0');
+    let point = if places == 0 { "" } else { "." };
+    fits(whole).then(|| Cow::Owned(format!("{sign}{}{point}{kept}", if whole.is_empty() { "0" } else { whole })))
 }
 
 fn is_date(text: &str) -> bool {
@@ -185,6 +246,7 @@ mod tests {
             key: vec![],
             document_column: None,
             indexes: vec![],
+            ..Table::default()
         };
         let row = [value];
         let found = check_row(&table, &row).map(|mut row| row.remove(0).into_owned());
@@ -238,6 +300,41 @@ mod tests {
         for (kind, value, reason) in kinds {
             check_one(kind, value, Err(&format!("t.c: {reason}")));
         }
+    }
+
+    #[test]
+    fn a_decimal_of_a_size_is_rounded_half_away_from_zero_and_must_fit() {
+        let kind = ColumnKind::SizedDecimal { digits: 5, places: 2 };
+        let decimal = |text: &str| Value::Decimal(text.into());
+        for (given, stored) in [
+            ("1.5", "1.5"),
+            ("1.005", "1.01"),
+            ("-1.005", "-1.01"),
+            ("1.00499999999999999999", "1.00"),
+            ("+9.999", "10.00"),
+            ("0.001", "0.00"),
+            ("000999.994", "999.99"),
+            ("NaN", "NaN"),
+        ] {
+            check_one(kind, decimal(given), Ok(decimal(stored)));
+        }
+        for given in ["1000", "999.995", "-1234.5"] {
+            check_one(kind, decimal(given), Err("t.c: the number has more than 3 digits before its point"));
+        }
+        check_one(kind, decimal("Infinity"), Err("t.c: is not a decimal number"));
+        check_one(ColumnKind::Decimal, decimal("NaN"), Err("t.c: is not a decimal number"));
+    }
+
+    #[test]
+    fn integers_of_a_size_must_fit() {
+        let wide = i64::from(i16::MAX) + 1;
+        check_one(ColumnKind::Integer32, Value::Integer(wide), Ok(Value::Integer(wide)));
+        let reason = "t.c: the integer is out of range: it has more than 16 bits";
+        check_one(ColumnKind::Integer16, Value::Integer(wide), Err(reason));
+        let least = i64::from(i32::MIN);
+        check_one(ColumnKind::Integer32, Value::Integer(least), Ok(Value::Integer(least)));
+        let reason = "t.c: the integer is out of range: it has more than 32 bits";
+        check_one(ColumnKind::Integer32, Value::Integer(least - 1), Err(reason));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! reported, one that fails for a document keeps that document's old rows, and the others go on.
 
 mod dispatch;
+mod list;
 mod row;
 mod selection;
 mod vectors;
@@ -14,7 +15,7 @@ use std::collections::BTreeSet;
 
 use pillowtop_sdk::{
     Absence, Answer, Batch, Change, Column, ColumnKind, Condition, Config, Description, Error, Problem, Processor,
-    Table, Value as Cell, Write, Writes,
+    Table, TableChange, Value as Cell, Write, Writes,
 };
 use ucr::value::{JsonError, Moment, Value, parse, parse_parts};
 use ucr::{DataSource, EvalError, FailedValidation, LookUpKind, Outcome};
@@ -198,8 +199,13 @@ fn table(source: &DataSource) -> Table {
     let table = Table::new(&source.table_name, columns)
         .key(source.primary_key.iter().cloned())
         .document_column("doc_id")
-        .part(&source.table_name);
-    source.indexes.iter().fold(table, |table, index| table.index(index.columns.iter().cloned()))
+        .part(&source.table_name)
+        .on_change(if source.disable_destructive_rebuild { TableChange::Keep } else { TableChange::Rebuild });
+    // The default engine alone needs no word.
+    let engines = std::iter::once(&source.engine_id).chain(&source.mirrored_engine_ids);
+    let is_elsewhere = source.engine_id != ucr::data_source::DEFAULT_ENGINE || !source.mirrored_engine_ids.is_empty();
+    let table = engines.filter(|_| is_elsewhere).fold(table, |table, engine| table.engine(engine));
+    source.indexes.iter().fold(table, |table, index| table.named_index(&index.name, index.columns.iter().cloned()))
 }
 
 fn invalid_table() -> Table {

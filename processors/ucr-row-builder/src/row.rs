@@ -1,20 +1,21 @@
 //! Values of the language as values of columns.
 
-use std::fmt::Write as _;
-
 use pillowtop_sdk::{ColumnKind, Error, Row, Value as Cell};
 use ucr::coerce::{Datatype, coerce};
 use ucr::number::Decimal;
 use ucr::value::Value;
 use ucr::{Column, DataSource};
 
+use crate::list;
+
 pub(crate) fn kind(datatype: Datatype) -> ColumnKind {
     match datatype {
-        Datatype::Array => ColumnKind::Json,
+        Datatype::Array => ColumnKind::TextList,
         Datatype::Date => ColumnKind::Date,
-        Datatype::DateTime => ColumnKind::Timestamp,
-        Datatype::Decimal => ColumnKind::Decimal,
-        Datatype::Integer | Datatype::SmallInteger => ColumnKind::Integer,
+        Datatype::DateTime => ColumnKind::LocalTimestamp,
+        Datatype::Decimal => ColumnKind::SizedDecimal { digits: 64, places: 16 },
+        Datatype::Integer => ColumnKind::Integer32,
+        Datatype::SmallInteger => ColumnKind::Integer16,
         Datatype::String => ColumnKind::Text,
     }
 }
@@ -48,7 +49,7 @@ fn cell(column: &Column, value: Value<'_>) -> Result<Cell, Error> {
         }
         Value::Str(text) if text.contains('\0') => return Err(refused("a text must not contain a null character")),
         Value::Str(text) => Cell::Text(text.to_string()),
-        Value::List(elements) => Cell::Json(json(&elements).into_bytes()),
+        Value::List(elements) => Cell::Json(list::json(&elements).map_err(refused)?.into_bytes()),
         other => return Err(refused(&format!("a {} is no value of a column", other.type_name()))),
     })
 }
@@ -113,38 +114,4 @@ fn fits(datatype: Datatype, integer: i64) -> bool {
         Datatype::SmallInteger => i16::try_from(integer).is_ok(),
         _ => i32::try_from(integer).is_ok(),
     }
-}
-
-/// Elements of an array are texts in the original's tables; nested lists stay lists.
-fn json(elements: &[Value<'_>]) -> String {
-    let mut text = String::from("[");
-    for (index, element) in elements.iter().enumerate() {
-        if index > 0 {
-            text.push(',');
-        }
-        match element {
-            Value::Null => text.push_str("null"),
-            Value::Bool(flag) => quote(&mut text, if *flag { "true" } else { "false" }),
-            Value::List(elements) => text.push_str(&json(elements)),
-            other => quote(&mut text, &other.to_string()),
-        }
-    }
-    text.push(']');
-    text
-}
-
-fn quote(json: &mut String, text: &str) {
-    json.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => json.push_str("\\\""),
-            '\\' => json.push_str("\\\\"),
-            '\0'..='\u{1f}' => {
-                let written = write!(json, "\\u{:04x}", u32::from(c));
-                debug_assert!(written.is_ok(), "writing to a text cannot fail");
-            }
-            c => json.push(c),
-        }
-    }
-    json.push('"');
 }

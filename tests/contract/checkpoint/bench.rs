@@ -114,6 +114,7 @@ fn table() -> Table {
         key: vec!["doc".into()],
         document_column: Some("doc".into()),
         indexes: vec![],
+        ..Table::default()
     }
 }
 

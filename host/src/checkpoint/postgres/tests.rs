@@ -188,7 +188,8 @@ async fn a_value_that_the_server_cannot_hold_parks_its_document_alone() {
         ],
         key: vec!["doc".into()],
         document_column: Some("doc".into()),
-        indexes: vec![crate::model::TableIndex { columns: vec!["text".into()], unique: false }],
+        indexes: vec![crate::model::TableIndex { name: None, columns: vec!["text".into()], unique: false }],
+        ..Table::default()
     });
     schema::prepare(&bench.scratch.database, &[Table::clone(&table)]).await.unwrap();
     // What operators add: a requirement, and one that is only checked at the end of a transaction.

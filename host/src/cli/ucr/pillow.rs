@@ -1,8 +1,8 @@
 //! Vectors of whole runs: changes go through the component into tables of a database, whose content is compared.
 //!
-//! Tables are read as PostgreSQL's text, after conversion to the types that the original's columns have.
+//! Rows are read as PostgreSQL's text; types, nulls and indexes of the tables are compared as well.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use ucr::value::Value;
 use ucr::vectors::{Vector, Verdict, to_json};
 
 use crate::model::{
-    Change, ColumnKind, Document, DocumentKey, FailureKind, Item, Outcome as Answer, PillowName, Position,
-    ProcessorName, RowWrite, Table, Write,
+    Change, Document, DocumentKey, FailureKind, Item, Outcome as Answer, PillowName, Position, ProcessorName, RowWrite,
+    Table, Write,
 };
 use crate::processor::wasm::{self, WasmProcessor};
 use crate::processor::{Call, Processor as _};
@@ -33,6 +33,9 @@ const NOW: &str = "2021-06-15T12:34:56.789012Z";
 /// The rows of a table, sorted; columns without a value are null.
 type Content = BTreeMap<String, Vec<BTreeMap<String, Option<String>>>>;
 
+/// Columns with type and whether they may be null, in order, and indexes as PostgreSQL prints them.
+type Schema = BTreeMap<String, (Vec<(String, String, bool)>, BTreeSet<String>)>;
+
 /// What a run came to.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Ran {
@@ -43,6 +46,8 @@ struct Ran {
     queued: Vec<(String, String)>,
     /// The tables after each change, where the vector has them.
     after_each: Vec<Content>,
+    /// The tables themselves, where the vector has them.
+    schema: Option<Schema>,
 }
 
 /// What runs vectors of this kind.
@@ -133,6 +138,9 @@ impl Tables {
             }
         }
         ran.tables = content(connection, &tables).await?;
+        if vector.value().property("expected").is_some_and(|of| of.property("schema").is_some()) {
+            ran.schema = Some(schema_of(connection, &tables).await?);
+        }
         ran.errors.sort();
         Ok(Ok(ran))
     }
@@ -159,6 +167,7 @@ fn ask(processor: &WasmProcessor, at: usize, change: &Value<'_>) -> Result<Answe
         None | Some(Value::Null) => Document::Missing,
         Some(document) => Document::Present(Bytes::from(to_json(document))),
     };
+    let time: Timestamp = NOW.parse().map_err(|error| format!("{NOW}: {error}"))?;
     let change = Change {
         key: DocumentKey::new("vectors", text(change, "id")),
         position: Position::number(at as u64),
@@ -173,11 +182,10 @@ fn ask(processor: &WasmProcessor, at: usize, change: &Value<'_>) -> Result<Answe
         associated_id: None,
         deleted: is_deleted,
         attempts: 0,
-        published_at: None,
+        published_at: Some(time),
         inline: None,
     };
     let items = [Item { change: Arc::new(change), document, found: Vec::new() }];
-    let time: Timestamp = NOW.parse().map_err(|error| format!("{NOW}: {error}"))?;
     let lookups = Arc::new(crate::pipeline::LookupStores::new(std::collections::HashMap::new()));
     let mut instance = processor.start(lookups.for_instance()).map_err(|error| error.to_string())?;
     let mut answers =
@@ -204,7 +212,7 @@ async fn content(connection: &mut PgConnection, tables: &[Arc<Table>]) -> anyhow
     // Expectations are about the tables of data sources.
     for table in tables.iter().filter(|table| *table.name != *INVALID) {
         let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-        let columns: Vec<String> = table.columns.iter().map(|of| as_text(&quoted(&of.name), of.kind)).collect();
+        let columns: Vec<String> = table.columns.iter().map(|of| format!("{}::text", quoted(&of.name))).collect();
         let query = format!("select {} from {}", columns.join(", "), quoted(&table.name));
         // Tables go and come again between statements: nothing of them is to be remembered.
         let read = sqlx::query(AssertSqlSafe(query)).persistent(false).fetch_all(&mut *connection);
@@ -221,16 +229,37 @@ async fn content(connection: &mut PgConnection, tables: &[Arc<Table>]) -> anyhow
     Ok(content)
 }
 
-/// A column as text of the type that the original's column has: `numeric(64, 16)`, a timestamp without zone, `text[]`.
-fn as_text(column: &str, kind: ColumnKind) -> String {
-    match kind {
-        ColumnKind::Decimal => format!("round({column}, 16)::text"),
-        ColumnKind::Timestamp => format!("({column} at time zone 'UTC')::text"),
-        ColumnKind::Json => {
-            format!("case when {column} is not null then array(select jsonb_array_elements_text({column}))::text end")
-        }
-        _ => format!("{column}::text"),
+/// The tables of data sources as the catalogue describes them.
+async fn schema_of(connection: &mut PgConnection, tables: &[Arc<Table>]) -> anyhow::Result<Schema> {
+    let mut schema = Schema::new();
+    for table in tables.iter().filter(|table| *table.name != *INVALID) {
+        let columns = sqlx::query_as(
+            "select attname::text, format_type(atttypid, atttypmod), not attnotnull from pg_attribute
+             where attrelid = to_regclass(quote_ident($1)) and attnum > 0 and not attisdropped order by attnum",
+        );
+        let columns = columns.bind(&table.name).persistent(false).fetch_all(&mut *connection).await;
+        let indexes = sqlx::query_scalar("select indexdef from pg_indexes where schemaname = $1 and tablename = $2");
+        let indexes = indexes.bind(SCHEMA).bind(&table.name).persistent(false).fetch_all(&mut *connection).await;
+        let indexes: Vec<String> = indexes.with_context(|| format!("could not read the indexes of {}", table.name))?;
+        // The original's tables are in the schema that everybody has.
+        let indexes = indexes.iter().map(|index| index.replace(&format!(" ON {SCHEMA}."), " ON public.")).collect();
+        let columns = columns.with_context(|| format!("could not read the columns of {}", table.name))?;
+        schema.insert(table.name.to_string(), (columns, indexes));
     }
+    Ok(schema)
+}
+
+fn expected_schema(tables: &Value<'_>) -> Schema {
+    let column = |column: &Value<'_>| {
+        let nullable = matches!(column.property("nullable"), Some(Value::Bool(true)));
+        (text(column, "name"), text(column, "type"), nullable)
+    };
+    let table = |(name, table): (&Value<'_>, &Value<'_>)| {
+        let columns = list(table, "columns").iter().map(column).collect();
+        let indexes = list(table, "indexes").iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        (name.to_string(), (columns, indexes))
+    };
+    tables.as_dict().into_iter().flat_map(|tables| tables.iter()).map(table).collect()
 }
 
 fn expected_of(vector: &Vector<'_>, expected: &Value<'_>) -> Ran {
@@ -263,6 +292,8 @@ fn expected_of(vector: &Vector<'_>, expected: &Value<'_>) -> Ran {
         errors,
         queued,
         after_each: after_each.iter().map(content_of).collect(),
+        // Another way to handle documents is no reason for other tables.
+        schema: vector.value().property("expected").and_then(|of| of.property("schema")).map(expected_schema),
     }
 }
 
@@ -276,6 +307,10 @@ fn content_of(tables: &Value<'_>) -> Content {
         content.insert(name.to_string(), rows);
     }
     content
+}
+
+fn list<'v, 'a>(value: &'v Value<'a>, key: &str) -> &'v [Value<'a>] {
+    value.property(key).and_then(Value::as_list).unwrap_or_default()
 }
 
 fn text(value: &Value<'_>, key: &str) -> String {

@@ -38,6 +38,7 @@ impl Runner {
                 time: self.pillow.clock.now(),
                 only: Some(retry.processor),
                 queued: retry.queued,
+                only_parts: None,
             };
             self.carry(batch, None);
         }
@@ -101,6 +102,7 @@ impl Runner {
                 time: self.pillow.clock.now(),
                 only: order.processor.clone(),
                 queued: HashMap::new(),
+                only_parts: order.parts.clone(),
             };
             self.backfill.closed();
             self.carry(batch, None);

@@ -24,6 +24,7 @@ fn order(number: i64) -> Arc<Order> {
     Arc::new(Order {
         number,
         processor: None,
+        parts: None,
         rate: None,
         reading: Reading::Feed,
         report: watch::Sender::new(Report::default()),
@@ -57,6 +58,7 @@ fn rows(before: impl Fn(u64) + Send + Sync + 'static) -> NativeProcessor {
         key: vec!["id".to_owned()],
         document_column: Some("id".to_owned()),
         indexes: Vec::new(),
+        ..Table::default()
     };
     let description = Description { tables: vec![table], ..Description::default() };
     NativeProcessor::each(description, move |item| {
@@ -197,6 +199,7 @@ async fn a_backfill_of_one_processor_runs_no_other() {
     let order = Arc::new(Order {
         number: 1,
         processor: Some(ProcessorName::new("p")),
+        parts: None,
         rate: NonZeroU32::new(2),
         reading: Reading::Nothing,
         report: watch::Sender::default(),

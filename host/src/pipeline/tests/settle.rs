@@ -206,6 +206,7 @@ async fn rows_beside_the_checkpoint_commit_with_the_progress_and_a_refused_one_i
         key: vec!["doc".to_owned()],
         document_column: Some("doc".to_owned()),
         indexes: Vec::new(),
+        ..Table::default()
     };
     let description = Description { tables: vec![visits], ..Description::default() };
     let processor = NativeProcessor::each(description, |item| {

@@ -183,6 +183,7 @@ mod tests {
             document: DocumentKey::new("s", document),
             version: WriteVersion(version),
             write,
+            table: None,
         }
     }
 
@@ -258,6 +259,7 @@ mod tests {
             key: vec!["doc".to_owned(), "n".to_owned()],
             document_column: Some("doc".to_owned()),
             indexes: Vec::new(),
+            ..Table::default()
         }
     }
 

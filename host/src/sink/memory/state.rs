@@ -101,7 +101,7 @@ impl State {
 
     /// Applies a write for which there is no problem.
     pub(super) fn apply(&mut self, write: Versioned) {
-        let Versioned { processor, document, version, write } = write;
+        let Versioned { processor, document, version, write, .. } = write;
         match write {
             Write::Index(IndexWrite { index, id, document }) => {
                 self.indexed.entry((index, id)).or_default().replace(Some(document), version);

@@ -207,7 +207,7 @@ mod tests {
 
     fn versioned(id: &str, write: Write) -> Versioned {
         let document = DocumentKey::new("case", id);
-        Versioned { processor: ProcessorName::new("indexer"), document, version: WriteVersion(1), write }
+        Versioned { processor: ProcessorName::new("indexer"), document, version: WriteVersion(1), write, table: None }
     }
 
     async fn filled() -> (TempDir, SearchSink) {

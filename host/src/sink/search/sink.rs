@@ -281,7 +281,13 @@ mod tests {
 
     fn versioned(version: u64, write: Write) -> Versioned {
         let processor = ProcessorName::new("indexer");
-        Versioned { processor, document: DocumentKey::new("case", "a"), version: WriteVersion(version), write }
+        Versioned {
+            processor,
+            document: DocumentKey::new("case", "a"),
+            version: WriteVersion(version),
+            write,
+            table: None,
+        }
     }
 
     fn index(version: u64, document: &'static str) -> Versioned {

@@ -13,12 +13,13 @@ fn table(columns: &[&str]) -> Table {
         key: vec!["doc".into()],
         document_column: Some("doc".into()),
         indexes: vec![],
+        ..Table::default()
     }
 }
 
 fn write(doc: &str, write: Write) -> Versioned {
     let (processor, document) = (ProcessorName::new("p"), DocumentKey::new("s", doc));
-    Versioned { processor, document, version: WriteVersion(1), write }
+    Versioned { processor, document, version: WriteVersion(1), write, table: None }
 }
 
 fn replace(values: &[&str]) -> Versioned {

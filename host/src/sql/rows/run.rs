@@ -162,12 +162,20 @@ fn in_order_of_key(table: &Table) -> String {
     for (column, number) in table.columns.iter().zip(1..).filter(|(column, _)| table.key.contains(&column.name)) {
         match column.kind {
             // Any order will do, so the cheapest: that of bytes.
-            ColumnKind::Text | ColumnKind::Decimal | ColumnKind::Date | ColumnKind::Timestamp | ColumnKind::Json => {
-                places.push(format!("c{number} collate \"C\""));
-            }
-            ColumnKind::Boolean | ColumnKind::Integer | ColumnKind::Double | ColumnKind::Bytes => {
-                places.push(format!("c{number}"));
-            }
+            ColumnKind::Text
+            | ColumnKind::Decimal
+            | ColumnKind::SizedDecimal { .. }
+            | ColumnKind::Date
+            | ColumnKind::Timestamp
+            | ColumnKind::LocalTimestamp
+            | ColumnKind::Json
+            | ColumnKind::TextList => places.push(format!("c{number} collate \"C\"")),
+            ColumnKind::Boolean
+            | ColumnKind::Integer
+            | ColumnKind::Integer16
+            | ColumnKind::Integer32
+            | ColumnKind::Double
+            | ColumnKind::Bytes => places.push(format!("c{number}")),
         }
     }
     format!(" order by {}", places.join(", "))

@@ -73,6 +73,7 @@ fn table(key: &[&str]) -> Table {
         key: key.iter().map(|name| (*name).to_owned()).collect(),
         document_column: Some("doc".into()),
         indexes: vec![],
+        ..Table::default()
     }
 }
 

@@ -2,7 +2,6 @@
 
 use sqlx::{PgConnection, Row as _, SqliteConnection};
 
-use super::super::Dialect;
 use super::{ExistingColumn, ExistingTable};
 use crate::model::TableIndex;
 
@@ -29,8 +28,7 @@ pub(super) async fn sqlite(
         if place_in_key > 0 {
             key.push((place_in_key, name.clone()));
         }
-        let kind = Dialect::Sqlite.column_kind(&type_name);
-        existing.columns.push(ExistingColumn { name, kind, type_name, nullable: not_null == 0, has_default });
+        existing.columns.push(ExistingColumn { name, type_name, nullable: not_null == 0, has_default });
     }
     key.sort();
     existing.key = key.into_iter().map(|(_, name)| name).collect();
@@ -42,12 +40,12 @@ pub(super) async fn sqlite(
     for row in indexes {
         let (name, unique): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
         let columns = sqlx::query_scalar("select name from pragma_index_info(?) order by seqno")
-            .bind(name)
+            .bind(&name)
             .fetch_all(&mut *connection)
             .await?;
         // An expression has no name.
         let columns: Option<Vec<String>> = columns.into_iter().collect();
-        existing.indexes.extend(columns.map(|columns| TableIndex { columns, unique: unique != 0 }));
+        existing.indexes.extend(columns.map(|columns| TableIndex { name: Some(name), columns, unique: unique != 0 }));
     }
     Ok(Some(existing))
 }
@@ -69,13 +67,12 @@ pub(super) async fn postgres(connection: &mut PgConnection, table: &str) -> Resu
     let mut existing = ExistingTable { columns: Vec::new(), key: Vec::new(), indexes: Vec::new() };
     for row in columns {
         let (name, type_name): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-        let kind = Dialect::Postgres.column_kind(&type_name);
         let (nullable, has_default) = (row.try_get(2)?, row.try_get(3)?);
-        existing.columns.push(ExistingColumn { name, kind, type_name, nullable, has_default });
+        existing.columns.push(ExistingColumn { name, type_name, nullable, has_default });
     }
     // A partial index, one over expressions, or one that was not completed does not do a whole one's work.
     let indexes = sqlx::query(
-        "select index.indisprimary, index.indisunique, array(
+        "select index.indisprimary, index.indisunique, class.relname::text, array(
              select attribute.attname::text
              from unnest(index.indkey::int2[]) with ordinality as key (number, place)
              join pg_attribute as attribute
@@ -92,10 +89,13 @@ pub(super) async fn postgres(connection: &mut PgConnection, table: &str) -> Resu
     .fetch_all(&mut *connection)
     .await?;
     for row in indexes {
-        let columns: Vec<String> = row.try_get(2)?;
+        let columns: Vec<String> = row.try_get(3)?;
         match row.try_get(0)? {
             true => existing.key = columns,
-            false => existing.indexes.push(TableIndex { columns, unique: row.try_get(1)? }),
+            false => {
+                let (name, unique) = (row.try_get(2)?, row.try_get(1)?);
+                existing.indexes.push(TableIndex { name, columns, unique });
+            }
         }
     }
     Ok(Some(existing))

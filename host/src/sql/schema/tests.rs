@@ -17,6 +17,7 @@ fn table(columns: &str, key: &str, indexes: &[&str]) -> Table {
         Column { name: name.to_owned(), kind: found, nullable: kind.ends_with('?') }
     };
     let index = |text: &&str| TableIndex {
+        name: None,
         columns: list(text.trim_start_matches("unique ")),
         unique: text.starts_with("unique "),
     };
@@ -27,15 +28,25 @@ fn table(columns: &str, key: &str, indexes: &[&str]) -> Table {
         key: list(key),
         document_column: None,
         indexes: indexes.iter().map(index).collect(),
+        ..Table::default()
     }
+}
+
+/// A plan for SQLite, and for a declaration that is sound.
+fn plan(existing: Option<&ExistingTable>, declared: &Table) -> Result<Vec<Step>, Vec<String>> {
+    super::plan(Dialect::Sqlite, existing, declared).map_err(Obstacle::lines)
+}
+
+/// A plan for the kind of database that has it.
+fn plan_in(kind: Kind, existing: Option<&ExistingTable>, declared: &Table) -> Result<Vec<Step>, Vec<String>> {
+    super::plan(dialect(kind), existing, declared).map_err(Obstacle::lines)
 }
 
 /// What the database would say of a table that was made as declared.
 fn made(table: &Table) -> ExistingTable {
     let column = |column: &Column| ExistingColumn {
         name: column.name.clone(),
-        kind: Some(column.kind),
-        type_name: Dialect::Sqlite.column_type(column.kind).to_owned(),
+        type_name: Dialect::Sqlite.column_type(column.kind).into_owned(),
         nullable: column.nullable && !table.key.contains(&column.name),
         has_default: false,
     };
@@ -130,7 +141,7 @@ fn a_declaration_that_makes_no_sense_is_refused_with_everything_that_is_wrong() 
 fn a_table_whose_key_does_not_lead_with_the_document_gets_an_index_for_it() {
     let mut declared = table("doc text,n integer", "n", &[]);
     declared.document_column = Some("doc".into());
-    let index = TableIndex { columns: vec!["doc".into()], unique: false };
+    let index = TableIndex { name: None, columns: vec!["doc".into()], unique: false };
     assert_eq!(plan(None, &declared).unwrap(), [Step::CreateTable, Step::CreateIndex(index)]);
     declared.key = vec!["doc".into(), "n".into()];
     assert_eq!(plan(None, &declared).unwrap(), [Step::CreateTable]);
@@ -140,7 +151,7 @@ fn a_table_whose_key_does_not_lead_with_the_document_gets_an_index_for_it() {
 fn index_names_differ_where_their_columns_do() {
     let name = |columns: &[&str]| {
         let columns = columns.iter().map(|name| (*name).to_owned()).collect();
-        index_name("t", &TableIndex { columns, unique: false })
+        index_name("t", &TableIndex { name: None, columns, unique: false })
     };
     assert_ne!(name(&["a", "b_c"]), name(&["a_b", "c"]));
     assert!(name(&["ä"; 60]).len() <= 63);
@@ -163,10 +174,10 @@ async fn a_prepared_table_needs_no_further_steps(kind: Kind) {
     let database = &scratch.database;
     let first = table("b text,a integer,c decimal?", "a,b", &["unique c", "c,a"]);
     prepare(database, std::slice::from_ref(&first)).await.unwrap();
-    assert_eq!(plan(existing(database, "t").await.as_ref(), &first), Ok(vec![]));
+    assert_eq!(plan_in(kind, existing(database, "t").await.as_ref(), &first), Ok(vec![]));
     let second = table("b text,d json?,a integer,c decimal?", "a,b", &["unique c", "c,a", "d"]);
     prepare(database, std::slice::from_ref(&second)).await.unwrap();
-    assert_eq!(plan(existing(database, "t").await.as_ref(), &second), Ok(vec![]));
+    assert_eq!(plan_in(kind, existing(database, "t").await.as_ref(), &second), Ok(vec![]));
 }
 
 async fn a_required_column_that_is_not_declared_needs_a_default(kind: Kind) {
@@ -174,7 +185,7 @@ async fn a_required_column_that_is_not_declared_needs_a_default(kind: Kind) {
     let database = &scratch.database;
     let made = "create table t (a text not null primary key, b text not null default 'x', c text not null)";
     scratch.execute(made).await;
-    let refused = plan(existing(database, "t").await.as_ref(), &table("a text", "a", &[])).unwrap_err();
+    let refused = plan_in(kind, existing(database, "t").await.as_ref(), &table("a text", "a", &[])).unwrap_err();
     assert_eq!(refused.len(), 1);
     assert!(refused[0].starts_with("t.c: exists, is not declared any more, and must be nullable"), "{refused:?}");
     prepare(database, &[table("a text,c text", "a", &[])]).await.unwrap();
@@ -200,7 +211,7 @@ async fn rows_that_contradict_a_new_unique_index_refuse_it(kind: Kind) {
     let reason = match kind {
         Kind::Sqlite => "UNIQUE constraint failed: t.n".to_owned(),
         Kind::Postgres => {
-            let name = index_name("t", &TableIndex { columns: vec!["n".into()], unique: true });
+            let name = index_name("t", &TableIndex { name: None, columns: vec!["n".into()], unique: true });
             format!("could not create unique index \"{name}\": Key (n)=(1) is duplicated")
         }
     };
@@ -261,7 +272,82 @@ async fn hosts_that_start_together_make_a_table_once() {
     assert!(prepared.iter().all(Result::is_ok), "{prepared:?}");
 }
 
+async fn a_column_of_every_kind_is_found_again(kind: Kind) {
+    let scratch = Scratch::new(kind).await;
+    let kinds = [
+        ColumnKind::Boolean,
+        ColumnKind::Integer,
+        ColumnKind::Double,
+        ColumnKind::Decimal,
+        ColumnKind::Text,
+        ColumnKind::Bytes,
+        ColumnKind::Date,
+        ColumnKind::Timestamp,
+        ColumnKind::Json,
+        ColumnKind::Integer16,
+        ColumnKind::Integer32,
+        ColumnKind::SizedDecimal { digits: 64, places: 16 },
+        ColumnKind::LocalTimestamp,
+        ColumnKind::TextList,
+    ];
+    let column = |(at, kind): (usize, &ColumnKind)| Column { name: format!("c{at}"), kind: *kind, nullable: true };
+    let columns = kinds.iter().enumerate().map(column).collect();
+    let declared = Table { name: "t".into(), columns, ..Table::default() };
+    prepare(&scratch.database, std::slice::from_ref(&declared)).await.unwrap();
+    assert_eq!(plan_in(kind, existing(&scratch.database, "t").await.as_ref(), &declared), Ok(vec![]));
+}
+
+async fn indexes_have_their_declared_names(kind: Kind) {
+    let scratch = Scratch::new(kind).await;
+    let database = &scratch.database;
+    let unnamed = table("a text,b text", "a", &["b"]);
+    prepare(database, std::slice::from_ref(&unnamed)).await.unwrap();
+    let mut named = unnamed.clone();
+    named.indexes[0].name = Some("ix_t_b".into());
+    named.indexes.push(TableIndex {
+        name: Some("ix_b_a".into()),
+        columns: vec!["b".into(), "a".into()],
+        unique: false,
+    });
+    let names = async || {
+        let found = existing(database, "t").await.unwrap();
+        let mut names: Vec<String> = found.indexes.into_iter().filter_map(|index| index.name).collect();
+        names.sort();
+        names
+    };
+    // The one that had a name of ours is the same index under another name.
+    prepare(database, std::slice::from_ref(&named)).await.unwrap();
+    assert_eq!(names().await, ["ix_b_a", "ix_t_b"]);
+    assert_eq!(plan_in(kind, existing(database, "t").await.as_ref(), &named), Ok(vec![]));
+    assert_eq!(plan_in(kind, existing(database, "t").await.as_ref(), &unnamed), Ok(vec![]));
+    // A name goes over to other columns; an operator's index stays.
+    scratch.execute("create index mine on t (b)").await;
+    named.indexes[1].columns = vec!["a".into(), "b".into()];
+    prepare(database, std::slice::from_ref(&named)).await.unwrap();
+    assert_eq!(names().await, ["ix_b_a", "ix_t_b", "mine"]);
+    assert_eq!(plan_in(kind, existing(database, "t").await.as_ref(), &named), Ok(vec![]));
+}
+
+#[tokio::test]
+async fn a_required_column_becomes_nullable_in_place() {
+    let scratch = Scratch::new(Kind::Postgres).await;
+    prepare(&scratch.database, &[table("a text,b text", "a", &[])]).await.unwrap();
+    let after = table("a text,b text?", "a", &[]);
+    prepare(&scratch.database, std::slice::from_ref(&after)).await.unwrap();
+    scratch.execute("insert into t values ('x', null)").await;
+    assert_eq!(plan_in(Kind::Postgres, existing(&scratch.database, "t").await.as_ref(), &after), Ok(vec![]));
+}
+
+#[test]
+fn a_table_that_may_be_rebuilt_has_no_column_that_nobody_declares() {
+    let before = table("doc text,n integer,at timestamp?", "doc", &[]);
+    let after = Table { on_change: TableChange::Rebuild, ..table("doc text,n integer", "doc", &[]) };
+    check(&before, &after, &["t.at: exists, and is not declared any more"]);
+}
+
 both! {
+    a_column_of_every_kind_is_found_again
+    indexes_have_their_declared_names
     a_prepared_table_needs_no_further_steps
     a_required_column_that_is_not_declared_needs_a_default
     when_one_table_is_refused_no_table_is_touched

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{DataSource, Validation};
+use super::{DEFAULT_ENGINE, DataSource, Validation};
 use crate::compiler::{Compiler, described, unknown};
 use crate::error::{ConfigError, Problem};
 use crate::indicator::{Column, Indicator};
@@ -55,7 +55,7 @@ impl Compiler<'_> {
         let referenced_doc_type = self.referenced_doc_type(config);
         let table_id = self.text(config, "table_id");
         let table_name = names::table_name(&domain, &table_id);
-        let engine_id = self.optional_text(config, "engine_id").unwrap_or_else(|| "ucr".to_owned());
+        let engine_id = self.optional_text(config, "engine_id").unwrap_or_else(|| DEFAULT_ENGINE.to_owned());
         let mirrored_engine_ids = self.optional_texts(config, "mirrored_engine_ids");
         if mirrored_engine_ids.contains(&engine_id) {
             self.problem_at("mirrored_engine_ids", format!("must not name {engine_id:?}, the engine itself"));

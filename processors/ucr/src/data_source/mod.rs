@@ -19,6 +19,9 @@ use crate::watch::Part;
 use crate::{Context, EvalError, Limits, LookUpKind, World};
 use std::collections::BTreeSet;
 
+/// The database of data sources that name none.
+pub const DEFAULT_ENGINE: &str = "ucr";
+
 /// A compiled data source.
 #[derive(Debug)]
 pub struct DataSource {

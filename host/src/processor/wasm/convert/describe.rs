@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::json::json_object;
-use crate::model::{Column, ColumnKind, Description, Index, Problem, Table, TableIndex};
+use crate::model::{Column, ColumnKind, Description, Index, Problem, Table, TableChange, TableIndex};
 use crate::processor::wasm::bindings::pillowtop::processor::types as contract;
 
 /// Elasticsearch takes index names up to 255 bytes, Kafka topics up to 249; databases have lower bounds of their own.
@@ -11,6 +11,9 @@ const NAME_BYTES: usize = 255;
 
 /// Tables, indices, columns and so on, each; a processor with a table for each of many data sources has thousands.
 const NAMES: usize = 100_000;
+
+/// Digits that a decimal of a given size may have; PostgreSQL takes no more.
+const MOST_DIGITS: u16 = 1000;
 
 /// The description in the model's types, or all that is wrong with it.
 pub(crate) fn description(given: contract::Description, lookups: &[String]) -> Result<Description, Vec<String>> {
@@ -35,7 +38,8 @@ pub(crate) fn problem(given: contract::Problem) -> Problem {
 fn table(given: contract::Table) -> Table {
     let column =
         |column: contract::Column| Column { name: column.name, kind: kind(column.kind), nullable: column.nullable };
-    let index = |index: contract::TableIndex| TableIndex { columns: index.columns, unique: index.unique };
+    let index =
+        |index: contract::TableIndex| TableIndex { name: index.name, columns: index.columns, unique: index.unique };
     Table {
         name: given.name,
         part: given.part,
@@ -43,6 +47,12 @@ fn table(given: contract::Table) -> Table {
         key: given.key,
         document_column: given.document_column,
         indexes: given.indexes.into_iter().map(index).collect(),
+        on_change: match given.on_change {
+            contract::TableChange::Refuse => TableChange::Refuse,
+            contract::TableChange::Rebuild => TableChange::Rebuild,
+            contract::TableChange::Keep => TableChange::Keep,
+        },
+        engines: given.engines,
     }
 }
 
@@ -61,6 +71,13 @@ fn kind(given: contract::ColumnKind) -> ColumnKind {
         contract::ColumnKind::Date => ColumnKind::Date,
         contract::ColumnKind::Timestamp => ColumnKind::Timestamp,
         contract::ColumnKind::Json => ColumnKind::Json,
+        contract::ColumnKind::Integer16 => ColumnKind::Integer16,
+        contract::ColumnKind::Integer32 => ColumnKind::Integer32,
+        contract::ColumnKind::SizedDecimal(size) => {
+            ColumnKind::SizedDecimal { digits: size.digits, places: size.places }
+        }
+        contract::ColumnKind::LocalTimestamp => ColumnKind::LocalTimestamp,
+        contract::ColumnKind::TextList => ColumnKind::TextList,
     }
 }
 
@@ -118,6 +135,18 @@ fn check_table(table: &Table, wrong: &mut Vec<String>) {
         wrong.push(format!("table `{name}` has no columns"));
     }
     check_names(&format!("table `{name}`, column"), table.columns.iter().map(|column| &column.name), wrong);
+    check_names(&format!("table `{name}`, index"), table.indexes.iter().filter_map(|index| index.name.as_ref()), wrong);
+    for column in &table.columns {
+        if let ColumnKind::SizedDecimal { digits, places } = column.kind
+            && (places > digits || digits == 0 || digits > MOST_DIGITS)
+        {
+            let name = &column.name;
+            wrong.push(format!(
+                "table `{}`, column `{name}` has {digits} digits, {places} of them behind the point: that is no size",
+                table.name
+            ));
+        }
+    }
     let used = table.key.iter().chain(table.indexes.iter().flat_map(|index| &index.columns));
     for column in used {
         if table.column(column).is_none() {
@@ -153,7 +182,9 @@ mod tests {
                 columns: vec![column("doc_id", contract::ColumnKind::Text), column("n", contract::ColumnKind::Integer)],
                 key: vec!["doc_id".into(), "n".into()],
                 document_column: Some("doc_id".into()),
-                indexes: vec![contract::TableIndex { columns: vec!["n".into()], unique: false }],
+                indexes: vec![contract::TableIndex { name: None, columns: vec!["n".into()], unique: false }],
+                on_change: contract::TableChange::Refuse,
+                engines: Vec::new(),
             }],
             indices: vec![contract::Index {
                 name: "forms".into(),

@@ -33,7 +33,11 @@ fn value(given: contract::Value, column: &Column) -> Result<Value, String> {
         contract::Value::Integer(value) => (Value::Integer(value), ColumnKind::Integer),
         contract::Value::Double(value) if value.is_finite() => (Value::Double(value), ColumnKind::Double),
         contract::Value::Double(value) => return Err(format!("{value} is no number that databases agree on")),
-        contract::Value::Decimal(text) if is_decimal(&text) => (Value::Decimal(text), ColumnKind::Decimal),
+        contract::Value::Decimal(text)
+            if is_decimal(&text) || (text == "NaN" && column.kind != ColumnKind::Decimal) =>
+        {
+            (Value::Decimal(text), ColumnKind::Decimal)
+        }
         contract::Value::Decimal(text) => return Err(format!("{} is no decimal number", shown(&text))),
         contract::Value::Text(text) => (Value::Text(text), ColumnKind::Text),
         contract::Value::Bytes(bytes) => (Value::Bytes(bytes), ColumnKind::Bytes),
@@ -53,7 +57,7 @@ fn value(given: contract::Value, column: &Column) -> Result<Value, String> {
             (Value::Json(text), ColumnKind::Json)
         }
     };
-    if kind == column.kind {
+    if kind == column.kind.value_kind() {
         return Ok(value);
     }
     Err(format!("holds {:?}, and the value is {kind:?}", column.kind).to_lowercase())

@@ -21,6 +21,7 @@ fn declared() -> Declared {
         key: vec!["id".into()],
         document_column: document_column.map(str::to_owned),
         indexes: Vec::new(),
+        ..Table::default()
     };
     let index = |name: &str, owned: &[&str]| Index {
         name: name.into(),
