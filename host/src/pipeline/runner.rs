@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::checkpoint::{CheckpointStore, Parked, SettleError};
 use crate::feed::{self, Event as FeedEvent, Feed, Limits, Read, Source, Start};
 use crate::model::{
-    Batch, Change, Clock, Collapse, Entry, Epoch, Origin, Outage, Partition, PillowName, Position, WriteVersion, chain,
+    Batch, Change, Clock, Collapse, Entry, Epoch, Origin, Outage, Partition, PillowName, Position, WriteVersion,
     collapse,
 };
 use crate::replay::{RetryGroup, group};

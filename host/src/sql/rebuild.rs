@@ -233,7 +233,7 @@ pub(super) async fn abandon(connection: &mut Connection<'_>, rebuild: &Rebuild) 
     };
     if let Some(name) = leftover {
         let statement = format!("drop table if exists \"{name}\"");
-        connection.execute(&operation, statement, &[]).await.map_err(|error| match error {
+        connection.execute(&operation, statement).await.map_err(|error| match error {
             Error::Rejected(rejection) => PrepareError::Refused(vec![format!("{name}: {}", rejection.reason)]),
             Error::Outage(outage) => PrepareError::Outage(outage),
         })?;
@@ -270,11 +270,6 @@ async fn alone(connection: &mut Connection<'_>, operation: &str) -> Result<(), O
     let Connection::Postgres(connection) = connection else { return Ok(()) };
     let lock = format!("set local lock_timeout = '2s'; select pg_advisory_xact_lock({LOCK})");
     run_words(connection, operation, lock).await.map_err(|error| error.into_outage(operation))
-}
-
-/// A text as a value of a statement.
-fn text(text: &str) -> Value {
-    Value::Text(text.to_owned())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, ColumnIndex, Database as SqlxDatabase, Decode, Row, Type};
 
 use super::super::Connection;
-use super::{Owner, Rebuild, State, text};
+use super::{Owner, Rebuild, State};
 use crate::model::Outage;
 
 const OPERATION: &str = "could not look at the rebuilds of tables";
@@ -55,22 +55,22 @@ pub(super) async fn exists(connection: &mut Connection<'_>) -> Result<bool, Outa
 
 /// Notes a rebuild that begins.
 pub(super) async fn insert(connection: &mut Connection<'_>, owner: &Owner, rebuild: &Rebuild) -> Result<(), Outage> {
-    let json = |value: serde_json::Value| text(&value.to_string());
-    let part = rebuild.part.as_deref().map_or(super::Value::Null, text);
+    let (old_columns, indexes) = (serde_json::json!(rebuild.old_columns), serde_json::json!(rebuild.indexes));
+    let (old_columns, indexes) = (old_columns.to_string(), indexes.to_string());
     let statement = "insert into pillowtop_rebuilds
          (table_name, new_name, old_name, part, pillow, processor, shape, old_columns, indexes, state)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     let values = [
-        text(&rebuild.table),
-        text(&rebuild.new_name),
-        text(&rebuild.old_name),
-        part,
-        text(owner.pillow.as_str()),
-        text(owner.processor.as_str()),
-        text(&rebuild.shape),
-        json(serde_json::json!(rebuild.old_columns)),
-        json(serde_json::json!(rebuild.indexes)),
-        text(rebuild.state.as_str()),
+        Some(rebuild.table.as_str()),
+        Some(rebuild.new_name.as_str()),
+        Some(rebuild.old_name.as_str()),
+        rebuild.part.as_deref(),
+        Some(owner.pillow.as_str()),
+        Some(owner.processor.as_str()),
+        Some(rebuild.shape.as_str()),
+        Some(old_columns.as_str()),
+        Some(indexes.as_str()),
+        Some(rebuild.state.as_str()),
     ];
     change(connection, statement, &values).await
 }
@@ -83,16 +83,21 @@ pub(super) async fn note_backfill(
     let number = number.map_or_else(|| "null".to_owned(), |number| number.to_string());
     let statement =
         format!("update pillowtop_rebuilds set backfill = {number} where table_name = $1 and new_name = $2");
-    change(connection, &statement, &[text(&rebuild.table), text(&rebuild.new_name)]).await
+    change(connection, &statement, &[Some(rebuild.table.as_str()), Some(rebuild.new_name.as_str())]).await
 }
 
 pub(super) async fn note_state(connection: &mut Connection<'_>, rebuild: &Rebuild, state: State) -> Result<(), Outage> {
     let statement = "update pillowtop_rebuilds set state = $3 where table_name = $1 and new_name = $2";
-    change(connection, statement, &[text(&rebuild.table), text(&rebuild.new_name), text(state.as_str())]).await
+    change(
+        connection,
+        statement,
+        &[Some(rebuild.table.as_str()), Some(rebuild.new_name.as_str()), Some(state.as_str())],
+    )
+    .await
 }
 
 pub(super) async fn remove(connection: &mut Connection<'_>, table: &str) -> Result<(), Outage> {
-    change(connection, "delete from pillowtop_rebuilds where table_name = $1", &[text(table)]).await
+    change(connection, "delete from pillowtop_rebuilds where table_name = $1", &[Some(table)]).await
 }
 
 /// The rebuild of a table.
@@ -108,10 +113,19 @@ pub(super) async fn of_owner(connection: &mut Connection<'_>, owner: &Owner) -> 
     read(connection, &statement, &[owner.pillow.as_str(), owner.processor.as_str()]).await
 }
 
-async fn change(connection: &mut Connection<'_>, statement: &str, values: &[super::Value]) -> Result<(), Outage> {
-    let values: Vec<&super::Value> = values.iter().collect();
-    let changed = connection.execute(OPERATION, statement.to_owned(), &values).await;
-    changed.map(|_| ()).map_err(|error| error.into_outage(OPERATION))
+async fn change(connection: &mut Connection<'_>, statement: &str, values: &[Option<&str>]) -> Result<(), Outage> {
+    let values = values.iter().map(|value| value.map(str::to_owned));
+    let changed = match connection {
+        Connection::Sqlite(connection) => {
+            let query = values.fold(sqlx::query(AssertSqlSafe(statement)), |query, value| query.bind(value));
+            query.execute(&mut **connection).await.map(|_| ())
+        }
+        Connection::Postgres(connection) => {
+            let query = values.fold(sqlx::query(AssertSqlSafe(statement)), |query, value| query.bind(value));
+            query.execute(&mut **connection).await.map(|_| ())
+        }
+    };
+    changed.map_err(|error| Outage::new(OPERATION, error))
 }
 
 async fn read(connection: &mut Connection<'_>, statement: &str, values: &[&str]) -> Result<Vec<Rebuild>, Outage> {

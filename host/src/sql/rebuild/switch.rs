@@ -34,7 +34,7 @@ pub(super) async fn drop_old(database: &Database, rebuild: &Rebuild) -> Result<R
     let mut connection = transaction.connection();
     schema::lock(&mut connection).await?;
     let statement = format!("drop table if exists \"{}\"", rebuild.old_name);
-    match connection.execute(&operation, statement, &[]).await {
+    match connection.execute(&operation, statement).await {
         Ok(_) => registry::remove(&mut connection, &rebuild.table).await?,
         Err(Error::Outage(outage)) => return Err(outage),
         Err(Error::Rejected(rejection)) => {
@@ -70,7 +70,7 @@ async fn switch_in_sqlite(connection: &mut Connection<'_>, rebuild: &Rebuild, op
         statements.push(dialect.create_index(&rebuild.table, to, &index)?);
     }
     for statement in statements {
-        connection.execute(operation, statement, &[]).await?;
+        connection.execute(operation, statement).await?;
     }
     registry::remove(connection, &rebuild.table).await.map_err(Error::Outage)
 }
@@ -110,7 +110,7 @@ async fn switch_in_postgres(connection: &mut Connection<'_>, rebuild: &Rebuild, 
         statements.push(format!("alter index {} rename to {}", dialect.quote(&name)?, dialect.quote(&to)?));
     }
     for statement in statements {
-        connection.execute(operation, statement, &[]).await?;
+        connection.execute(operation, statement).await?;
     }
     registry::note_state(connection, rebuild, State::Switched).await.map_err(Error::Outage)
 }

@@ -34,6 +34,10 @@ fn table(columns: &[(&str, ColumnKind)]) -> Table {
     }
 }
 
+fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}
+
 async fn apply(database: &Database, table: &Table, document: &str, op: RowOp) -> Vec<String> {
     let write = RowWrite {
         processor: ProcessorName::new("ucr"),
