@@ -204,7 +204,9 @@ async fn hosts_with_numbers_share_the_topic_and_nothing_is_served_twice_when_the
     let first = cluster.start(&process("0", "3"));
     cluster.publish(300);
     until("the new one has begun", async || {
-        let owners = cluster.database.rows("select json_build_array(max(epoch))::text from moved").await;
+        // The old ones may have done all by then, so that nothing moves any more.
+        let owners =
+            cluster.database.rows("select json_build_array(max(epoch))::text from pillowtop_checkpoints").await;
         (owners[0][0].as_u64() >= Some(2)).then_some(())
     })
     .await;

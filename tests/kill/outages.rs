@@ -19,7 +19,7 @@ use crate::load::Load;
 use crate::support::documents::{Expected, id};
 use crate::support::pillows;
 use crate::support::site::Site;
-use crate::support::wait::{LIMIT, until};
+use crate::support::wait::{until, until_within};
 use crate::watched::{Samples, Watched};
 use crate::world::{IN_FLIGHT, Servers, TOPICS, World};
 use crate::{ALL_LIMIT, MANY};
@@ -28,6 +28,9 @@ use crate::{ALL_LIMIT, MANY};
 const PROMISE: Duration = Duration::from_secs(2);
 /// What a test demands, on a machine that does much else.
 const DEMANDED: Duration = Duration::from_secs(6);
+
+/// How long a server may take to start.
+const START_LIMIT: Duration = Duration::from_secs(100);
 
 /// How long one question may take that asks whether a server is back.
 const PROBE: Duration = Duration::from_millis(250);
@@ -137,13 +140,13 @@ impl Servers {
                         let Err(error) = client.fetch_watermarks(TOPICS[0], 0, 8 * PROBE) else {
                             return Instant::now();
                         };
-                        assert!(began.elapsed() < LIMIT, "the broker does not answer: {error}");
+                        assert!(began.elapsed() < START_LIMIT, "the broker does not answer: {error}");
                     }
                 });
                 asked.await.unwrap()
             }
             Which::Postgres => {
-                until("PostgreSQL answers", async || {
+                until_within(START_LIMIT, "PostgreSQL answers", async || {
                     let asked = async {
                         let mut connection = PgConnection::connect(&self.postgres.address).await.ok()?;
                         sqlx::query("select 1").execute(&mut connection).await.ok()
@@ -155,7 +158,7 @@ impl Servers {
             Which::OpenSearch => {
                 let client = reqwest::Client::builder().no_proxy().timeout(PROBE).build().unwrap();
                 let url = format!("{}/_cluster/health?wait_for_status=yellow&timeout=100ms", self.opensearch.address);
-                until("the search server answers", async || {
+                until_within(START_LIMIT, "the search server answers", async || {
                     let answer = client.get(&url).send().await.ok()?;
                     answer.status().is_success().then(Instant::now)
                 })
@@ -269,7 +272,7 @@ impl Scene {
 
     /// Waits until nothing is left to be done but what was published last.
     async fn are_through(&self) {
-        until("nothing is left from the outage", async || {
+        until_within(START_LIMIT, "nothing is left from the outage", async || {
             let (exact, beside) = (self.exact.samples().await, self.beside.samples().await);
             let lags = [
                 exact.sum("pillowtop_lag_changes", "forms"),
@@ -360,7 +363,7 @@ async fn servers_that_go_away_under_load_hold_who_needs_them_and_nothing_is_lost
     let exact = Watched::start(&world.site).await;
     let scene = Scene { servers: Arc::clone(&servers), exact, beside: Watched::start(&other).await };
 
-    let mut load = Load::lasting(6 * (away + Duration::from_secs(40)));
+    let mut load = Load::lasting(6 * (away + START_LIMIT));
     let stop = CancellationToken::new();
     let trouble = async {
         let all = [Which::Kafka, Which::Postgres, Which::OpenSearch].map(|which| which.held());

@@ -61,6 +61,6 @@ impl Samples {
     fn of(&self, name: &str, pillow: &str) -> impl Iterator<Item = u64> {
         let begin = format!("{name}{{pillow=\"{pillow}\"");
         let lines = self.0.lines().filter(move |line| line.starts_with(&begin));
-        lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap().round() as u64)
+        lines.map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap())
     }
 }

@@ -95,10 +95,10 @@ impl Console {
     /// Why the host is not ready; nothing when it is: the files were read, each pillow runs or is paused, and the
     /// database answers.
     pub async fn hindrances(&self) -> Vec<String> {
+        // The longest question first: what it said of the pillows before that would be old.
+        let database = self.heartbeats().await;
         let mut hindrances = self.overview.borrow().hindrances();
-        if let Err(error) = self.heartbeats().await {
-            hindrances.push(chain(&error));
-        }
+        hindrances.extend(database.err().map(|error| chain(&error)));
         hindrances
     }
 

@@ -71,7 +71,7 @@ impl fmt::Display for Need {
 }
 
 /// So long may an answer take before the pillow is said to wait for it: one that is slow is not away.
-const SILENCE: Duration = Duration::from_secs(3);
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// How many changes went where, since the pillow started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]

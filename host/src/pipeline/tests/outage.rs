@@ -131,7 +131,7 @@ async fn what_does_not_answer_is_named_long_before_it_is_given_up() {
     let mut run = bench.run(&indexer());
     run.caught_up().await;
     bench.change(0, "a");
-    run.waits_for("document store: no answer for 3s").await;
+    run.waits_for("document store: no answer for 5s").await;
     gate.send_replace(true);
     run.caught_up().await;
     assert_eq!((run.snapshot().state, bench.at().await), (State::Running, vec![Some(1)]));
