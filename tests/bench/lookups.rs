@@ -89,7 +89,8 @@ fn run(input: &Input, store: &Arc<dyn DocumentStore>, rounds: usize, counts: &Ca
             return Ok(Outcome::Skip(String::new()));
         }
         // Everybody's grandparent is the same one.
-        let parent = if found == 0 { item.change.position.as_number() as usize % PARENTS } else { PARENTS };
+        let parent =
+            if found == 0 { usize::try_from(item.change.position.as_number()).unwrap() % PARENTS } else { PARENTS };
         let key = Arc::from(format!("CommCareCase/p{parent}"));
         Ok(Outcome::Need(vec![Want { lookup: Arc::from("documents"), key }]))
     });

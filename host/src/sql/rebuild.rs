@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::schema::{self, ExistingTable, PrepareError, Step};
 use super::{Connection, Database, Dialect, Error, run_words};
-use crate::model::{Outage, PillowName, ProcessorName, Table, TableIndex, Value};
+use crate::model::{Outage, PillowName, ProcessorName, Table, TableIndex};
 
 pub(crate) use registry::make_registry;
 pub(super) use route::route;

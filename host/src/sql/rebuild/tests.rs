@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::model::{Column, ColumnKind, DocumentKey, RowOp, RowWrite, TableChange};
+use crate::model::{Column, ColumnKind, DocumentKey, RowOp, RowWrite, TableChange, Value};
 use crate::sql::rows;
 use crate::sql::schema::{Standing, prepare_for};
 use crate::sql::{Kind, Scratch, both};
