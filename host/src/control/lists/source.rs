@@ -122,8 +122,10 @@ impl Reader {
 
 async fn ask(url: &Secret, statement: &str) -> Result<Answer, String> {
     let asked = timeout(QUERY_LIMIT, sql::ask(url.reveal(), statement, MOST_ELEMENTS)).await;
-    let answer = asked.map_err(|_| format!("no answer within {QUERY_LIMIT:?}"))?;
-    let answer = answer.map_err(|error| chain(&error))?;
+    let answer = match asked {
+        Ok(answer) => answer.map_err(|error| chain(&error))?,
+        Err(_late) => return Err(format!("no answer within {QUERY_LIMIT:?}")),
+    };
     if answer.more { Err(format!("it has more than {MOST_ELEMENTS} rows")) } else { Ok(answer) }
 }
 
