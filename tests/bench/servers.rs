@@ -88,6 +88,7 @@ fn to_postgres(runtime: &Runtime, broker: &Broker, server: &Service) -> Cost {
         let store = PostgresStore::open(database.postgres().unwrap().clone(), Clock::System).await.unwrap();
         (url, database, store)
     });
+    let _entered = runtime.enter();
     let sink: Arc<dyn Sink> = Arc::new(SqlSink::new(database.clone(), true));
     runtime.block_on(sink.prepare(&[table()], &[])).unwrap();
     let rows: Arc<dyn Processor> =
@@ -103,6 +104,7 @@ fn to_postgres(runtime: &Runtime, broker: &Broker, server: &Service) -> Cost {
 }
 
 fn to_search(runtime: &Runtime, broker: &Broker, server: &Service, name: &str) -> Cost {
+    let _entered = runtime.enter();
     let sink = ElasticsearchSink::new(Settings::new(&server.address)).unwrap();
     let sink: Arc<dyn Sink> = Arc::new(sink);
     let mapping =
@@ -145,7 +147,6 @@ fn generation(
 }
 
 fn run(runtime: &Runtime, pillow: pillowtop::pipeline::Pillow, generation: Arc<Generation>) -> Cost {
-    let _entered = runtime.enter();
     let (_keep, generations) = watch::channel(generation);
     timed(Whose::Process, || {
         let counts = runtime.block_on(case::run(pillow, generations));
