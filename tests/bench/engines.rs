@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 
 use super::broker::Broker;
 use super::engine::{self, Ran};
-use super::measure::{Cost, Variant, interleaved, median, now};
+use super::measure::{Cost, Variant, interleaved, median, now, share};
 use super::report::{Goal, Report, Unit};
 use super::service::Service;
 use super::{built, case, input, outcome, postgres};
@@ -25,7 +25,6 @@ use super::{built, case, input, outcome, postgres};
 const TOPIC: &str = "bench-engines";
 const EMPTY: &str = "bench-engines-empty";
 const PARTITIONS: i32 = 4;
-const CHANGES: usize = 200_000;
 /// The table and index that an engine writes; each run has a database, or an index, of its own.
 const TARGET: &str = "measured";
 
@@ -60,13 +59,18 @@ struct Engine {
     ran: RefCell<Vec<(Ran, Ran)>>,
 }
 
+/// How many there are to read.
+fn changes() -> usize {
+    share(200_000)
+}
+
 pub(crate) fn measure(report: &mut Report) {
     let broker = Broker::shared();
     let search = Service::shared("opensearch");
     let runtime = case::runtime();
     runtime.block_on(broker.create_topic(TOPIC, PARTITIONS));
     runtime.block_on(broker.create_topic(EMPTY, PARTITIONS));
-    input::publish(broker, TOPIC, PARTITIONS, CHANGES);
+    input::publish(broker, TOPIC, PARTITIONS, changes());
     built::module("bench_guest");
 
     let mut number = 0;
@@ -99,9 +103,9 @@ fn work(report: &mut Report, runtime: &Runtime, what: &str, goal: f64, broker: &
     for engine in &engines {
         let run = &run;
         variants.push(Variant::new(engine.name.clone(), move || {
-            let (start, whole) = (run(engine, EMPTY, 0), run(engine, TOPIC, CHANGES));
+            let (start, whole) = (run(engine, EMPTY, 0), run(engine, TOPIC, changes()));
             engine.ran.borrow_mut().push((start, whole));
-            net(whole, start, CHANGES)
+            net(whole, start, changes())
         }));
     }
     let (measured, control) = interleaved(variants);

@@ -23,20 +23,24 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::broker::{Broker, LIMIT};
-use super::measure::{Measured, Variant, Whose, interleaved, timed};
+use super::measure::{Measured, Variant, Whose, interleaved, share, timed};
 use super::report::{Goal, Report, Unit};
 use super::{built, case, input};
 
 const TOPIC: &str = "bench-form-sql";
 const PARTITIONS: i32 = 4;
-const CHANGES: usize = 300_000;
 const GOAL: Goal = Goal::AtLeast(200_000.0);
+
+/// How many there are to read.
+fn changes() -> usize {
+    share(300_000)
+}
 
 pub(crate) fn measure(report: &mut Report) {
     let broker = Broker::shared();
     let runtime = case::runtime();
     runtime.block_on(broker.create_topic(TOPIC, PARTITIONS));
-    let bytes = input::send(broker, TOPIC, PARTITIONS, (0..CHANGES).map(input::stub));
+    let bytes = input::send(broker, TOPIC, PARTITIONS, (0..changes()).map(input::stub));
 
     let feed = || timed(Whose::Process, || runtime.block_on(read_with_feed(broker)));
     let skips = NativeProcessor::each(Description::default(), |_| Ok(Outcome::Skip(String::new())));
@@ -88,7 +92,7 @@ async fn read_with_feed(broker: &Broker) -> usize {
             sum += usize::from_str_radix(&change.key.id, 16).unwrap();
         }
     }
-    assert_eq!((read, sum), (CHANGES, CHANGES * (CHANGES - 1) / 2), "every change is read once");
+    assert_eq!((read, sum), (changes(), changes() * (changes() - 1) / 2), "every change is read once");
     read
 }
 
@@ -98,9 +102,9 @@ async fn read_with_pillow(broker: &Broker, processor: Arc<dyn Processor>) -> usi
     let pillow = case::pillow(Arc::new(source(broker)), TOPIC, Arc::new(InlineDocuments), workers);
     let (_keep, generations) = watch::channel(generation);
     let counts = case::run(pillow, generations).await;
-    let all = CHANGES as u64;
+    let all = changes() as u64;
     assert_eq!((counts.read, counts.settled, counts.skipped, counts.collapsed), (all, all, all, 0));
-    CHANGES
+    changes()
 }
 
 fn read_with_librdkafka(broker: &Broker, bytes: usize) -> usize {
@@ -126,6 +130,6 @@ fn read_with_librdkafka(broker: &Broker, bytes: usize) -> usize {
             }
         }
     }
-    assert_eq!((read, length), (CHANGES, bytes), "every message is read once");
+    assert_eq!((read, length), (changes(), bytes), "every message is read once");
     read
 }

@@ -4,7 +4,7 @@
 //! Every variant of a figure runs once per round, the rounds follow each other, and the median counts: a machine that is
 //! busy for a while slows all variants, not one. The first variant runs twice in each round; how far the two medians
 //! lie apart is the noise of the figure (A/A). Outputs are compared with what they must be before a figure is printed.
-//! `BENCH_ROUNDS` is the number of rounds (default 5). The results are also in `target/bench/`.
+//! `BENCH_ROUNDS` is the number of rounds (default 5), `BENCH_SHARE` how much of the work on servers is done. The results are also in `target/bench/`.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -60,6 +60,14 @@ pub(crate) fn rounds() -> usize {
     std::env::var("BENCH_ROUNDS").map_or(5, |text| text.parse().expect("BENCH_ROUNDS is a number"))
 }
 
+/// So many, or the share of them that `BENCH_SHARE` wants: a small one tries a figure out.
+pub(crate) fn share(all: usize) -> usize {
+    let share = std::env::var("BENCH_SHARE").map_or(1.0, |text| text.parse().expect("BENCH_SHARE is a number"));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small number")]
+    let part = (all as f64 * share) as usize;
+    part.max(1)
+}
+
 /// Runs every variant once per round, and the first one once more, as the control. The order turns with the rounds, so
 /// that no variant always follows the same other one. A first round warms up and does not count.
 pub(crate) fn interleaved(mut variants: Vec<Variant<'_>>) -> (Vec<Measured>, Measured) {

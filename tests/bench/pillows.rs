@@ -9,7 +9,7 @@ use tokio::time::{Instant, interval};
 use super::broker::{Broker, LIMIT};
 use super::engine::Resident;
 use super::engines::{Host, Place, To};
-use super::measure::peak;
+use super::measure::{peak, share};
 use super::program::cpu_of;
 use super::report::{Goal, Report, Unit};
 use super::{built, case, input, postgres};
@@ -17,10 +17,13 @@ use super::{built, case, input, postgres};
 const TOPIC: &str = "bench-pillows";
 const PARTITIONS: i32 = 4;
 const PILLOWS: usize = 30;
-/// Documents that each pillow reads.
-const CHANGES: usize = 10_000;
 /// How long a host is left alone before its memory and what idling costs are read.
 const REST: Duration = Duration::from_secs(30);
+
+/// Documents that each pillow reads.
+fn changes() -> usize {
+    share(10_000)
+}
 
 pub(crate) fn measure(report: &mut Report) {
     built::module("bench_guest");
@@ -32,7 +35,7 @@ async fn run(report: &mut Report) {
     broker.create_topic(TOPIC, PARTITIONS).await;
     let database = postgres::database().await;
     let pool = PgPool::connect(&database).await.unwrap();
-    let place = Place { broker, topic: TOPIC, changes: CHANGES, to: To::Rows(database) };
+    let place = Place { broker, topic: TOPIC, changes: changes(), to: To::Rows(database) };
     let host = Host::new(&place, PILLOWS);
     let program = Resident::start(host.command(&["run"]));
     wait_for(&pool, 0).await;
@@ -47,12 +50,12 @@ async fn run(report: &mut Report) {
     report.row(&format!("{what}, nothing read: resident"), Unit::Megabytes, Some(before), None, goal);
 
     let cpu = cpu_of(program.id());
-    input::publish(broker, TOPIC, PARTITIONS, CHANGES);
-    wait_for(&pool, CHANGES).await;
-    let per_change = (cpu_of(program.id()) - cpu).as_secs_f64() * 1e9 / (PILLOWS * CHANGES) as f64;
+    input::publish(broker, TOPIC, PARTITIONS, changes());
+    wait_for(&pool, changes()).await;
+    let per_change = (cpu_of(program.id()) - cpu).as_secs_f64() * 1e9 / (PILLOWS * changes()) as f64;
     let most = peak(program.id()).unwrap();
     report.row(&format!("{what}, a change of one of them"), Unit::Nanoseconds, Some(per_change), None, None);
-    report.row(&format!("{what}, reading {CHANGES} changes each: peak"), Unit::Megabytes, Some(most), None, goal);
+    report.row(&format!("{what}, reading {} changes each: peak", changes()), Unit::Megabytes, Some(most), None, goal);
 
     let cpu = cpu_of(program.id());
     tokio::time::sleep(REST).await;

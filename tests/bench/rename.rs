@@ -20,13 +20,12 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::broker::Broker;
-use super::measure::{Cost, Variant, Whose, interleaved, peak, reset_peak, timed};
+use super::measure::{Cost, Variant, Whose, interleaved, peak, reset_peak, share, timed};
 use super::report::{Goal, Report, Unit};
 use super::{built, case, input};
 
 const TOPIC: &str = "bench-rename";
 const PARTITIONS: i32 = 4;
-const CHANGES: usize = 200_000;
 
 /// Counts what it drops.
 #[derive(Default)]
@@ -37,14 +36,19 @@ struct Dropped {
     awaited: Option<Mutex<HashMap<String, Vec<u8>>>>,
 }
 
+/// How many there are to read.
+fn changes() -> usize {
+    share(200_000)
+}
+
 pub(crate) fn measure(report: &mut Report) {
     let broker = Broker::shared();
     let runtime = case::runtime();
     runtime.block_on(broker.create_topic(TOPIC, PARTITIONS));
-    input::publish(broker, TOPIC, PARTITIONS, CHANGES);
+    input::publish(broker, TOPIC, PARTITIONS, changes());
     let rename = built::processor(&built::module("bench_guest"), &json!({ "work": "rename" }));
 
-    let awaited: HashMap<String, Vec<u8>> = (0..CHANGES)
+    let awaited: HashMap<String, Vec<u8>> = (0..changes())
         .filter_map(|number| {
             let document = serde_json::to_vec(&input::document(number)).unwrap();
             Some((format!("{number:032x}"), Work::Rename.run(&document).unwrap()?))
@@ -82,9 +86,9 @@ async fn read(broker: &Broker, processor: Arc<dyn Processor>, sink: Arc<dyn Sink
     let pillow = case::pillow(Arc::new(source), TOPIC, Arc::new(InlineDocuments), workers);
     let (_keep, generations) = watch::channel(generation);
     let counts = case::run(pillow, generations).await;
-    let (all, closed) = (CHANGES as u64, CHANGES.div_ceil(3) as u64);
+    let (all, closed) = (changes() as u64, changes().div_ceil(3) as u64);
     assert_eq!((counts.read, counts.collapsed, counts.skipped), (all, 0, closed));
-    CHANGES
+    changes()
 }
 
 #[async_trait]

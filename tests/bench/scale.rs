@@ -7,11 +7,10 @@ use std::cell::RefCell;
 use super::broker::Broker;
 use super::engine;
 use super::engines::{Host, Place, To, check, net};
-use super::measure::{Measured, Variant, interleaved, median};
+use super::measure::{Measured, Variant, interleaved, median, share};
 use super::report::{Goal, Report, Unit};
 use super::{built, case, input, postgres};
 
-const CHANGES: usize = 100_000;
 const EMPTY: &str = "bench-scale-empty";
 /// Processes and partitions; the first one is what the others are compared with.
 const SHAPES: [(usize, i32, &str); 4] = [
@@ -21,6 +20,11 @@ const SHAPES: [(usize, i32, &str); 4] = [
     (1, 96, "1 process, 96 partitions"),
 ];
 
+/// How many there are to read.
+fn changes() -> usize {
+    share(100_000)
+}
+
 pub(crate) fn measure(report: &mut Report) {
     let broker = Broker::shared();
     let runtime = case::runtime();
@@ -28,7 +32,7 @@ pub(crate) fn measure(report: &mut Report) {
     for partitions in [1, 12, 96] {
         let topic = topic(partitions);
         runtime.block_on(broker.create_topic(&topic, partitions));
-        input::publish(broker, &topic, partitions, CHANGES);
+        input::publish(broker, &topic, partitions, changes());
     }
     built::module("bench_guest");
     let server = postgres::server();
@@ -48,9 +52,9 @@ pub(crate) fn measure(report: &mut Report) {
     let variants = SHAPES.iter().zip(&peaks).map(|((processes, partitions, name), peaks)| {
         let run = &run;
         Variant::new(*name, move || {
-            let (start, whole) = (run(*processes, EMPTY, 0), run(*processes, &topic(*partitions), CHANGES));
+            let (start, whole) = (run(*processes, EMPTY, 0), run(*processes, &topic(*partitions), changes()));
             peaks.borrow_mut().push(whole.megabytes);
-            net(whole, start, CHANGES)
+            net(whole, start, changes())
         })
     });
     let (measured, control) = interleaved(variants.collect());

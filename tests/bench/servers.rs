@@ -27,14 +27,13 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use super::broker::Broker;
-use super::measure::{Cost, Measured, Variant, Whose, interleaved, timed};
+use super::measure::{Cost, Measured, Variant, Whose, interleaved, share, timed};
 use super::report::{Goal, Report, Unit};
 use super::service::Service;
 use super::{case, input, outcome, postgres};
 
 const TOPIC: &str = "bench-inline";
 const PARTITIONS: i32 = 4;
-const CHANGES: usize = 100_000;
 const TABLE: &str = "bench_rows";
 
 /// What the table has of a document.
@@ -51,13 +50,18 @@ struct Visit<'a> {
     opened_on: &'a str,
 }
 
+/// How many there are to read.
+fn changes() -> usize {
+    share(100_000)
+}
+
 pub(crate) fn measure(report: &mut Report) {
     let broker = Broker::shared();
     let database = postgres::server();
     let search = Service::shared("opensearch");
     let runtime = case::runtime();
     runtime.block_on(broker.create_topic(TOPIC, PARTITIONS));
-    input::publish(broker, TOPIC, PARTITIONS, CHANGES);
+    input::publish(broker, TOPIC, PARTITIONS, changes());
 
     let mut runs = 0;
     let variants = vec![
@@ -84,6 +88,7 @@ fn to_postgres(runtime: &Runtime, broker: &Broker, server: &Service) -> Cost {
         let store = PostgresStore::open(database.postgres().unwrap().clone(), Clock::System).await.unwrap();
         (url, database, store)
     });
+    let _entered = runtime.enter();
     let sink: Arc<dyn Sink> = Arc::new(SqlSink::new(database.clone(), true));
     runtime.block_on(sink.prepare(&[table()], &[])).unwrap();
     let rows: Arc<dyn Processor> =
@@ -94,11 +99,12 @@ fn to_postgres(runtime: &Runtime, broker: &Broker, server: &Service) -> Cost {
     pillow.checkpoints = Arc::new(store);
     let generation = generation(rows, Some(sink), None, pillow.workers.count());
     let cost = run(runtime, pillow, generation);
-    runtime.block_on(outcome::rows(&url, TABLE, CHANGES));
+    runtime.block_on(outcome::rows(&url, TABLE, changes()));
     cost
 }
 
 fn to_search(runtime: &Runtime, broker: &Broker, server: &Service, name: &str) -> Cost {
+    let _entered = runtime.enter();
     let sink = ElasticsearchSink::new(Settings::new(&server.address)).unwrap();
     let sink: Arc<dyn Sink> = Arc::new(sink);
     let mapping =
@@ -118,7 +124,7 @@ fn to_search(runtime: &Runtime, broker: &Broker, server: &Service, name: &str) -
     let pillow = pillow(broker);
     let generation = generation(indexer, None, Some(sink), pillow.workers.count());
     let cost = run(runtime, pillow, generation);
-    runtime.block_on(outcome::index(&server.address, name, CHANGES));
+    runtime.block_on(outcome::index(&server.address, name, changes()));
     cost
 }
 
@@ -141,12 +147,11 @@ fn generation(
 }
 
 fn run(runtime: &Runtime, pillow: pillowtop::pipeline::Pillow, generation: Arc<Generation>) -> Cost {
-    let _entered = runtime.enter();
     let (_keep, generations) = watch::channel(generation);
     timed(Whose::Process, || {
         let counts = runtime.block_on(case::run(pillow, generations));
-        assert_eq!((counts.read, counts.parked), (CHANGES as u64, 0));
-        CHANGES
+        assert_eq!((counts.read, counts.parked), (changes() as u64, 0));
+        changes()
     })
 }
 

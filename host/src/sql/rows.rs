@@ -135,7 +135,13 @@ async fn apply_table(
     let mut savepoint = Savepoint { connection, operation: &operation, table };
     savepoint.set(TABLE).await?;
     match savepoint.apply(&work).await? {
-        Ok(rows) => applied.rows += rows,
+        Ok(rows) => {
+            applied.rows += rows;
+            // The commit ends it as well; PostgreSQL is a round trip away.
+            if matches!(savepoint.connection, Connection::Postgres(_)) {
+                return Ok(());
+            }
+        }
         Err(_) => {
             savepoint.roll_back(TABLE).await?;
             apply_by_halves(&mut savepoint, work, applied).await?;
