@@ -3,7 +3,7 @@
 use super::{DataSource, Outcome, read_definitions};
 use crate::EmptyWorld;
 use crate::testing::now;
-use crate::value::{Value, parse};
+use crate::value::{Value, parse, parse_parts};
 
 const COLUMN: &str = r#"{"type": "expression", "column_id": "a", "datatype": "string", "expression": {"type": "property_name", "property_name": "x"}}"#;
 
@@ -24,9 +24,15 @@ fn refused(config: &str, place: &str) {
     assert!(error.starts_with(place), "{error}");
 }
 
-/// What a document gives: its rows without the first two columns.
+/// What a document gives, also where it has no more than what is read of it: its rows without the first two columns.
 fn rows(source: &DataSource, document: &str) -> String {
-    match source.process(&parse(document).unwrap(), now(), &EmptyWorld) {
+    let whole = given(source, &parse(document).unwrap());
+    assert_eq!(given(source, &parse_parts(document, &source.reads()).unwrap()), whole, "{document}");
+    whole
+}
+
+fn given(source: &DataSource, document: &Value<'_>) -> String {
+    match source.process(document, now(), &EmptyWorld) {
         Ok(Outcome::NotTaken) => "not taken".to_owned(),
         Ok(Outcome::Invalid(failed)) => format!("invalid: {}", failed.first().unwrap().error_message),
         Ok(Outcome::Rows(rows)) => {
@@ -244,4 +250,43 @@ fn a_document_that_is_not_taken_is_told_which_part_of_the_filter_says_no() {
     );
     check(r#"{"domain": "e"}"#, &[("domain", r#"the document's domain is "e", not d"#)]);
     check(r#"{"domain": "d"}"#, &[("referenced_doc_type", "the document's doc_type is missing, not XFormInstance")]);
+}
+
+#[test]
+fn what_an_expression_looks_at_as_a_whole_is_read_as_a_whole() {
+    let column = |expression: &str| {
+        let column = format!(
+            r#"{{"domain": "d", "referenced_doc_type": "XFormInstance", "table_id": "t",
+                "named_expressions": {{"y": {{"type": "property_name", "property_name": "y"}}}},
+                "configured_indicators": [{{"type": "expression", "column_id": "a", "datatype": "string",
+                "expression": {expression}}}]}}"#
+        );
+        DataSource::compile(&parse(&column).unwrap()).unwrap()
+    };
+    let identity = r#"{"type": "identity"}"#;
+    let y = r#"{"type": "property_name", "property_name": "y"}"#;
+    for (expression, expected) in [
+        (y, "'{'z': 7, 'w': 'v'}'"),
+        (r#"{"type": "property_path", "property_path": ["y", "z"]}"#, "'7'"),
+        (r#"{"type": "named", "name": "y"}"#, "'{'z': 7, 'w': 'v'}'"),
+        (r#"{"type": "jsonpath", "jsonpath": "y.z"}"#, "'7'"),
+        (r#"{"type": "evaluator", "statement": "y['z'] + 1"}"#, "'8'"),
+        (r#"{"type": "evaluator", "statement": "root_context()['y']['z'] + a", "context_variables": {"a": 1}}"#, "'8'"),
+        (
+            r#"{"type": "evaluator", "statement": "named('y', root_context())['z']", "context_variables": {"a": 1}}"#,
+            "'7'",
+        ),
+        (
+            &format!(r#"{{"type": "nested", "argument_expression": {identity}, "value_expression": {y}}}"#),
+            "'{'z': 7, 'w': 'v'}'",
+        ),
+        (
+            r#"{"type": "property_name", "property_name": {"type": "property_name", "property_name": "name"}}"#,
+            "'{'z': 7, 'w': 'v'}'",
+        ),
+    ] {
+        let document = form(r#", "name": "y", "y": {"z": 7, "w": "v"}, "other": 1"#);
+        let given = rows(&column(expression), &document).replace("\"", "'");
+        assert_eq!(given, expected, "{expression}");
+    }
 }

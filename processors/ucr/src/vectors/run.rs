@@ -59,7 +59,9 @@ fn applied(vector: &Value<'_>) -> Value<'static> {
     reads.add(&["domain".into()]);
     match what.and_then(Value::as_str) {
         Some("expression") => {
-            Compiler::new(Some(&names.expressions), Some(&names.filters)).expression(&spec).note_reads(item, &mut reads)
+            Compiler::new(Some(&names.expressions), Some(&names.filters))
+                .expression(&spec)
+                .note_reads(item, &mut reads);
         }
         Some("filter") => {
             Compiler::new(Some(&names.expressions), Some(&names.filters)).filter(&spec).note_reads(item, &mut reads);
