@@ -171,7 +171,7 @@ impl Profile<'_> {
 }
 
 fn longest_first(mut lines: Vec<Line>) -> Vec<Line> {
-    lines.sort_by(|a, b| b.time.cmp(&a.time));
+    lines.sort_by_key(|line| std::cmp::Reverse(line.time));
     lines
 }
 
