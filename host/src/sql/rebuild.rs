@@ -175,7 +175,7 @@ pub(super) enum Known {
     /// One to this shape is under way.
     Same,
     /// Another one is not over.
-    Other(Rebuild),
+    Other(Box<Rebuild>),
 }
 
 pub(super) async fn known(connection: &mut Connection<'_>, declared: &Table) -> Result<Known, PrepareError> {
@@ -183,7 +183,7 @@ pub(super) async fn known(connection: &mut Connection<'_>, declared: &Table) -> 
     Ok(match found {
         None => Known::None,
         Some(found) if found.state == State::Filling && found.shape == shape(declared) => Known::Same,
-        Some(found) => Known::Other(found),
+        Some(found) => Known::Other(Box::new(found)),
     })
 }
 

@@ -66,7 +66,7 @@ fn write_list(json: &mut String, elements: &[Value<'_>], of: Type) -> Result<(),
             Value::Str(text) if text.contains('\0') => return Err("a text must not contain a null character"),
             Value::Str(text) if of == Type::Text => quote(json, text),
             Value::Str(text) => {
-                quote(json, &read_as(text, of).ok_or("a text does not say what the other elements are")?)
+                quote(json, &read_as(text, of).ok_or("a text does not say what the other elements are")?);
             }
             Value::Date(date) if of == Type::Moment => quote(json, &format!("{date} 00:00:00")),
             Value::Float(float) => quote(json, &number(&Decimal::parse(&element.to_string()), *float)?),
@@ -112,7 +112,7 @@ fn number(decimal: &Option<Decimal>, float: f64) -> Result<String, &'static str>
         }
         .to_owned());
     };
-    let places = u32::try_from(exponent.saturating_neg().max(0)).map_err(|_| TOO_LONG)?;
+    let places = u32::try_from(exponent.saturating_neg().max(0)).unwrap_or(u32::MAX);
     // Not more than PostgreSQL has behind the point.
     const MOST_PLACES: u32 = 16_383;
     if places > MOST_PLACES {

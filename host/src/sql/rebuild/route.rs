@@ -79,13 +79,13 @@ impl Tables {
         self.shapes.entry(Arc::as_ptr(table)).or_insert_with(|| shape(table))
     }
 
-    fn new(&mut self, table: &Arc<Table>, rebuild: &Rebuild) -> Arc<Table> {
+    fn filled(&mut self, table: &Arc<Table>, rebuild: &Rebuild) -> Arc<Table> {
         let made = self.known.entry((Arc::as_ptr(table), true));
         let made = made.or_insert_with(|| Arc::new(Table { name: rebuild.new_name.clone(), ..Table::clone(table) }));
         Arc::clone(made)
     }
 
-    fn old(&mut self, table: &Arc<Table>, columns: &[String]) -> Arc<Table> {
+    fn replaced(&mut self, table: &Arc<Table>, columns: &[String]) -> Arc<Table> {
         let made = self.known.entry((Arc::as_ptr(table), false));
         let made = made.or_insert_with(|| {
             let kept = table.columns.iter().filter(|column| columns.contains(&column.name)).cloned().collect();
@@ -107,11 +107,11 @@ impl Routed {
             // that one reads their documents later.
             return self.push(write.clone(), Some(at));
         }
-        let new = tables.new(&write.table, rebuild);
+        let new = tables.filled(&write.table, rebuild);
         self.push(RowWrite { table: new, ..write.clone() }, Some(at));
         let beside = match (&rebuild.old_columns, &write.op) {
             (Some(columns), op) => {
-                let old = tables.old(&write.table, columns);
+                let old = tables.replaced(&write.table, columns);
                 let op = projected(&write.table, &old, op);
                 Some((old, op))
             }
