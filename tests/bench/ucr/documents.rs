@@ -71,7 +71,7 @@ fn filled(node: &Node, seed: u64) -> Value {
     let object = |seed: u64| {
         let children = node.children.iter().enumerate();
         children
-            .map(|(at, (name, child))| (name.clone(), filled(child, mix(seed ^ at as u64 + 1))))
+            .map(|(at, (name, child))| (name.clone(), filled(child, mix(seed ^ (at as u64 + 1)))))
             .collect::<Map<_, _>>()
     };
     if node.is_list {

@@ -80,7 +80,7 @@ fn side_by_side(report: &mut Report, own: &Configurations) {
     });
     let variants = works.iter().map(|(count, work)| {
         let repeats = VOLUME.div_ceil(work.documents() * count);
-        Variant::new(format!("{count} of {}", count), per_document(work, repeats))
+        Variant::new(format!("{count} of {count}"), per_document(work, repeats))
     });
     let (measured, control) = interleaved(variants.collect());
     report.costs("one form data source, so often, per document", &measured, &control);
