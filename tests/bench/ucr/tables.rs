@@ -5,6 +5,7 @@
 //! that its driver runs it on, which belong to this process.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,8 +16,8 @@ use pillowtop::checkpoint::postgres::PostgresStore;
 use pillowtop::checkpoint::sqlite::SqliteStore;
 use pillowtop::documents::memory::MemoryDocuments;
 use pillowtop::feed::memory::MemoryLog;
-use pillowtop::model::{Change, Clock, Partition};
-use pillowtop::pipeline::{Pillow, Workers};
+use pillowtop::model::{Change, Clock, Partition, ProcessorName};
+use pillowtop::pipeline::{Generation, LookupStores, Pillow, Stage, Workers};
 use pillowtop::processor::Processor;
 use pillowtop::sink::Sink;
 use pillowtop::sink::sql::SqlSink;
@@ -128,7 +129,9 @@ impl<'a> Input<'a> {
         let sink: Arc<dyn Sink> = Arc::new(SqlSink::new(database.clone(), true));
         self.runtime.block_on(sink.prepare(&processor.description().tables, &[])).unwrap();
         let workers = Workers::start(2).unwrap();
-        let generation = case::generation(1, processor, Some(sink), workers.count());
+        let lookups = Arc::new(LookupStores::new(HashMap::new()));
+        let stage = Stage::new(ProcessorName::new("bench"), processor, lookups, Some(sink), None, workers.count());
+        let generation = Arc::new(Generation { number: 1, stages: vec![stage] });
         let pillow = case::pillow(Arc::new(self.log.clone()), SOURCE, Arc::new(self.store.clone()), workers);
         let pillow = Pillow { checkpoints, clock: Clock::System, ..pillow };
         let (_keep, generations) = watch::channel(generation);

@@ -103,7 +103,7 @@ pub(crate) async fn what_fails_in_the_queue_waits_again_until_it_failed_too_ofte
 pub(crate) async fn rows_that_the_database_refuses_in_the_queue_halt_nothing(bench: Bench) {
     let epoch = acquire(&bench).await;
     let rows: Vec<_> = ["a", "b", "c"].map(|id| row(id, None)).to_vec();
-    let ids: Vec<FailureId> = rows.iter().map(|row| id_of(row)).collect();
+    let ids: Vec<FailureId> = rows.iter().map(id_of).collect();
     let taken: Vec<(&FailureId, u32)> = ids.iter().map(|id| (id, 3)).collect();
     let run = Settlement { rows, queue: queue(&taken), most_rejected: 0, ..settlement(epoch) };
     assert_eq!(bench.store.settle(&run).await.unwrap().rejected.len(), 3);
