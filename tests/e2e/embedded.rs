@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -316,6 +316,11 @@ async fn a_document_that_travels_in_its_change_is_processed_in_each_of_its_state
     assert!(site.parked().await.is_empty());
 }
 
+/// The entries of a folder; none where there is no such folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
+}
+
 #[tokio::test]
 async fn every_shipped_manifest_loads_with_its_processors() {
     let pipelines = workspace().join("pipelines");
@@ -324,7 +329,10 @@ async fn every_shipped_manifest_loads_with_its_processors() {
     for set in fs::read_dir(&pipelines).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
         let site = Site::embedded();
         let mut manifests = 0;
-        for file in fs::read_dir(&set).unwrap().map(|entry| entry.unwrap().path()) {
+        for list in files(&set.join("sources")) {
+            site.write(&format!("set/sources/{}", list.file_name().unwrap().to_str().unwrap()), &read(&list));
+        }
+        for file in files(&set) {
             if file.extension().is_none_or(|extension| extension != "toml") {
                 continue;
             }

@@ -245,15 +245,6 @@ async fn prepare(
 ) -> Result<Stage, BuildError> {
     let name = entry.name.to_string();
     let description = processor.description();
-    for problem in &description.problems {
-        tracing::warn!(
-            processor = name,
-            part = problem.part.as_deref().unwrap_or(""),
-            path = problem.path,
-            problem = problem.message,
-            "left out"
-        );
-    }
     let table_sink = sink(resources, entry.tables.as_deref(), description.tables.is_empty()).await?;
     let index_sink = sink(resources, entry.indices.as_deref(), description.indices.is_empty()).await?;
     let refused = |source| BuildError::Refused { processor: name.clone(), source };
