@@ -96,7 +96,7 @@ pub(crate) async fn says(site: &Site, words: &str) -> Value {
 /// What the table of people has when its rebuild is over.
 async fn villages(site: &Site) -> Vec<Value> {
     until("the table is rebuilt", async || {
-        (site.rows("select count(*) from pillowtop_rebuilds").await == [0]).then_some(())
+        (site.rows("select json_array(count(*)) from pillowtop_rebuilds").await == [json!([0])]).then_some(())
     })
     .await;
     site.rows(&format!("select json_array(doc_id, village) from {} order by doc_id", table("people"))).await

@@ -162,7 +162,8 @@ async fn what_dies_on_the_way_goes_on(world: World) {
     }
     assert_eq!(world.sizes().await, rows(&all));
     // Of what is left, only the old table in PostgreSQL.
-    let host = world.site.start(&["run"]);
+    let mut host = world.site.start(&["run"]);
+    host.says("starts").await;
     until("one table is left", async || (world.tables().await.len() == 1).then_some(())).await;
     stop(host).await;
     assert_eq!(world.sizes().await, rows(&all));
