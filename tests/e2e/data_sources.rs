@@ -273,7 +273,7 @@ async fn data_sources_in_a_table_of_sqlite_come_change_and_go_while_the_host_run
     .await;
     let before = ids(&site, "homes").await.len();
     send(&site, "c5").await;
-    assert_eq!((ids(&site, "people").await.len(), ids(&site, "homes").await.len()), (4, before));
+    assert_eq!((ids(&site, "people").await.len(), ids(&site, "homes").await.len()), (5, before));
     stop(host).await;
 }
 
