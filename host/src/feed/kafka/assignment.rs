@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use rdkafka::error::KafkaResult;
 
-use super::client::{Client, Rebalance, assign, unassign};
+use super::client::{Client, Rebalance, assign, leave, unassign};
 use crate::feed::{Event, Share};
 use crate::model::Partition;
 
@@ -159,7 +159,7 @@ impl Assigned {
             assign(client, &[])?;
         }
         match self.revoked.take() {
-            Some((all, _)) => unassign(client, &all),
+            Some((all, _)) => leave(client, unassign(client, &all)),
             None => Ok(()),
         }
     }

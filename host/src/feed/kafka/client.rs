@@ -144,8 +144,8 @@ impl ConsumerContext for Watch {
     fn rebalance(&self, client: &Client, wanted: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let assigns = wanted == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::SeqCst) {
-            // librdkafka does not end before it has its answer. What it would not take, it does not wait for.
-            let answer = if assigns { assign(client, &[]) } else { client.incremental_unassign(list) };
+            // librdkafka does not end before it has its answer.
+            let answer = if assigns { assign(client, &[]) } else { leave(client, client.incremental_unassign(list)) };
             answer.unwrap_or_else(|error| debug!(target: "librdkafka", %error, "while closing"));
             return;
         }
@@ -181,6 +181,15 @@ pub(super) fn unassign(client: &Client, partitions: &[Partition]) -> KafkaResult
         list.add_partition(&partition.topic, number_of(partition));
     }
     client.incremental_unassign(&list)
+}
+
+/// Answers the group before the client is dropped, which waits for that: librdkafka refuses a whole list for one partition
+/// that it does not read, and that is no answer.
+pub(super) fn leave(client: &Client, answered: KafkaResult<()>) -> KafkaResult<()> {
+    answered.or_else(|refused| {
+        debug!(target: "librdkafka", %refused, "while leaving the group");
+        unassign(client, &[])
+    })
 }
 
 /// Serves what librdkafka has for us beside messages; does not wait.
