@@ -239,7 +239,7 @@ impl Guest {
     }
 
     fn configure(&mut self, config: &str) -> wasmtime::Result<Val> {
-        self.call("configure", bytes(config))
+        self.call("configure", &[bytes(config), Val::List(Vec::new())])
     }
 
     fn process(&mut self, documents: &[(&str, &str)]) -> wasmtime::Result<Val> {
@@ -267,15 +267,15 @@ impl Guest {
             ("symbols", Val::List(vec![text("source")])),
             ("changes", Val::List(documents.iter().map(change).collect())),
         ]);
-        self.call("process", batch)
+        self.call("process", &[batch])
     }
 
-    fn call(&mut self, name: &str, argument: Val) -> wasmtime::Result<Val> {
+    fn call(&mut self, name: &str, arguments: &[Val]) -> wasmtime::Result<Val> {
         let guest = self.instance.get_export_index(&mut self.store, None, GUEST).unwrap();
         let index = self.instance.get_export_index(&mut self.store, Some(&guest), name).unwrap();
         let function = self.instance.get_func(&mut self.store, index).unwrap();
         let mut results = [Val::Bool(false)];
-        function.call(&mut self.store, &[argument], &mut results)?;
+        function.call(&mut self.store, arguments, &mut results)?;
         let [result] = results;
         Ok(result)
     }
