@@ -225,3 +225,12 @@ fn the_tests_that_hold_the_original_s_cases_are_there() {
         }
     }
 }
+
+#[test]
+fn the_demo_on_servers_has_the_pillows_of_the_quick_start() {
+    let (here, there) = (root().join("pipelines/quickstart"), root().join("pipelines/services"));
+    for manifest in ["cases.toml", "forms.toml"] {
+        let expected = read(&here.join(manifest)).replace("from = \"log\"", "from = \"changes\"");
+        assert_eq!(read(&there.join(manifest)), expected, "{manifest}");
+    }
+}

@@ -49,6 +49,8 @@ fn read(folder: &Path) -> Vec<Value> {
     let mut all: Vec<Value> =
         files.iter().map(|file| serde_json::from_slice(&fs::read(file).unwrap()).unwrap()).collect();
     all.iter_mut().for_each(unwrapped);
+    // What is computed later costs the same then.
+    all.iter_mut().for_each(|definition| definition["asynchronous"] = json!(false));
     // Two of one table would be one too many in a processor.
     for at in 1..all.len() {
         if all[..at].iter().any(|other| other["table_id"] == all[at]["table_id"]) {
