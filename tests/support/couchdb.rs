@@ -33,7 +33,8 @@ impl Couch {
         let couch = Self {
             server: address.to_owned(),
             database: format!("t{}", uuid::Uuid::new_v4().simple()),
-            client: Client::new(),
+            // The server closes connections that rest, perhaps when one is taken up again.
+            client: Client::builder().pool_max_idle_per_host(0).build().unwrap(),
         };
         couch.create().await;
         couch

@@ -27,6 +27,7 @@ use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteQueryResult, SqliteSynchronous,
 };
 use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, PgConnection, PgPool, SqliteConnection, SqlitePool};
+use tokio::time::{Instant, sleep};
 
 pub use ask::{Answer, AskError, ask};
 pub use dialect::Dialect;
@@ -49,6 +50,9 @@ const PREPARED_STATEMENTS: usize = 500;
 
 /// How long a statement waits for another process's write lock before it is an outage.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Between two tries to open a file that another process is making.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// A database that was opened. Cheap to clone; all clones share the pools.
 #[derive(Debug, Clone)]
@@ -122,8 +126,8 @@ impl Database {
             // A line for each statement would be lines for each batch, with hundreds of placeholders in them.
             .disable_statement_logging();
         let path = Arc::from(options.get_filename().to_string_lossy().as_ref());
-        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(failed)?;
-        let readers = SqlitePoolOptions::new().max_connections(4).connect_with(options).await.map_err(failed)?;
+        let writer = open_sqlite(1, &options).await.map_err(failed)?;
+        let readers = open_sqlite(4, &options).await.map_err(failed)?;
         Ok(Self::Sqlite(Sqlite { path, writer, readers }))
     }
 
@@ -165,6 +169,21 @@ impl Database {
         match self {
             Self::Sqlite(_) => None,
             Self::Postgres(postgres) => Some(postgres),
+        }
+    }
+}
+
+/// A pool of connections. Where two programs make the same file at the same time, SQLite refuses one of them at once instead
+/// of having it wait; it is waited for here.
+async fn open_sqlite(connections: u32, options: &SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        let pool = SqlitePoolOptions::new().max_connections(connections);
+        match pool.connect_with(options.clone()).await {
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("5") && Instant::now() < deadline => {
+                sleep(BUSY_PAUSE).await;
+            }
+            opened => return opened,
         }
     }
 }
@@ -340,6 +359,28 @@ fn bind_sqlite(arguments: &mut SqliteArguments, value: &Value) -> Result<(), sql
         Value::Bytes(bytes) => arguments.add(bytes.as_slice()),
         Value::Decimal(text) | Value::Text(text) | Value::Date(text) | Value::Timestamp(text) | Value::Json(text) => {
             arguments.add(text.as_str())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_that_is_made_by_many_at_once_is_opened_by_all() {
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let url = format!("sqlite:{}", folder.path().join("new.db").display());
+            let opening = (0..8).map(|_| {
+                tokio::spawn({
+                    let url = url.clone();
+                    async move { Database::open(&url).await.map(|_| ()) }
+                })
+            });
+            for opened in opening.collect::<Vec<_>>() {
+                opened.await.unwrap().unwrap();
+            }
         }
     }
 }
