@@ -372,14 +372,13 @@ mod tests {
         for _ in 0..20 {
             let folder = tempfile::tempdir().unwrap();
             let url = format!("sqlite:{}", folder.path().join("new.db").display());
-            let opening = (0..8).map(|_| {
-                tokio::spawn({
-                    let url = url.clone();
-                    async move { Database::open(&url).await.map(|_| ()) }
-                })
-            });
-            for opened in opening.collect::<Vec<_>>() {
-                opened.await.unwrap().unwrap();
+            let mut opening = tokio::task::JoinSet::new();
+            for _ in 0..8 {
+                let url = url.clone();
+                opening.spawn(async move { Database::open(&url).await.map(|_| ()) });
+            }
+            for opened in opening.join_all().await {
+                opened.unwrap();
             }
         }
     }
