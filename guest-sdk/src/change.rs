@@ -147,8 +147,12 @@ impl<'a> Change<'a> {
     /// The answer to a look-up that was asked for with [`crate::Answer::need`]; none when this key was not asked for
     /// yet. An empty list is an answer: nothing was found.
     pub fn found(&self, lookup: &str, key: &str) -> Option<&'a [Vec<u8>]> {
-        let found = self.raw.found.iter().find(|found| found.key == key && found.lookup == lookup)?;
-        Some(&found.documents)
+        self.answers().find(|(of, to, _)| *to == key && *of == lookup).map(|(_, _, documents)| documents)
+    }
+
+    /// All answers: of which look-up, for which key, and what was found. In the order in which they were asked for.
+    pub fn answers(&self) -> impl ExactSizeIterator<Item = (&'a str, &'a str, &'a [Vec<u8>])> + use<'a> {
+        self.raw.found.iter().map(|found| (found.lookup.as_str(), found.key.as_str(), found.documents.as_slice()))
     }
 
     /// A symbol that the host did not send would be a defect of the host; an empty text is no reason to trap.

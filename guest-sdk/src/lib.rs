@@ -64,12 +64,15 @@ mod describe;
 mod error;
 pub mod log;
 pub mod lookup;
+mod rows;
 mod runtime;
 mod value;
 mod write;
 
 #[cfg(any(test, all(target_arch = "wasm32", feature = "allocator")))]
 mod allocator;
+#[cfg(any(test, target_arch = "wasm32"))]
+mod memory;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 
@@ -77,6 +80,7 @@ pub use answer::{Answer, Writes};
 pub use change::{Absence, Batch, Change};
 pub use describe::{Column, ColumnKind, Config, Description, Index, Problem, Table, TableChange};
 pub use error::{Error, ErrorKind};
+pub use rows::Rows;
 pub use value::{Row, Value};
 pub use write::{Condition, DeleteWrite, IndexWrite, MergeWrite, Write};
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::bindings::pillowtop::processor::types as raw;
 use crate::value::raw_row;
-use crate::{Error, Row};
+use crate::{Error, Row, Rows};
 
 /// One write.
 #[derive(Debug)]
@@ -77,8 +77,12 @@ impl Write {
 
     /// `rows` are now all rows of the changed document in `table`; none removes them.
     pub fn replace_rows(table: impl Into<String>, rows: impl IntoIterator<Item = Row>) -> Self {
-        let rows = rows.into_iter().map(raw_row).collect();
-        Self(raw::Write::ReplaceRows(raw::ReplaceRowsWrite { table: table.into(), rows }))
+        Self::replace_block(table, rows.into_iter().collect())
+    }
+
+    /// As [`Self::replace_rows`], with rows that are written already.
+    pub fn replace_block(table: impl Into<String>, rows: Rows) -> Self {
+        Self(raw::Write::ReplaceBlock(raw::ReplaceBlockWrite { table: table.into(), rows: rows.into_bytes() }))
     }
 
     /// The changed document has no rows in `table` any more.

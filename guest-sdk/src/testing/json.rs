@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::block;
 use crate::bindings::pillowtop::processor::types as raw;
 
 /// A description.
@@ -151,6 +152,13 @@ fn write(description: &raw::Description, id: &str, write: &raw::Write) -> Value 
             let table = with_document_column(description, &write.table);
             json!({"replace_rows": {
                 "table": write.table, "rows": write.rows.iter().map(|one| row(table, one)).collect::<Vec<_>>(),
+            }})
+        }
+        raw::Write::ReplaceBlock(write) => {
+            let table = with_document_column(description, &write.table);
+            let rows = block::rows(&write.rows);
+            json!({"replace_rows": {
+                "table": write.table, "rows": rows.iter().map(|one| row(table, one)).collect::<Vec<_>>(),
             }})
         }
         raw::Write::DeleteRows(write) => {

@@ -5,6 +5,7 @@
 //! `{"need": [{"lookup", "key"}]}`, `{"failed": {"kind", "message", "retry_can_help"}}`. A write is an object with one
 //! field, named as the [`crate::Write`] function that made it; rows are objects by column, documents are JSON.
 
+mod block;
 mod json;
 
 use std::cell::RefCell;

@@ -136,8 +136,8 @@ impl Processor for UcrRowBuilder {
             };
             match outcome {
                 Ok(Outcome::NotTaken) => writes.push(Write::delete_rows(&source.table_name)),
-                Ok(Outcome::Rows(rows)) => match row::cells(source, rows) {
-                    Ok(rows) => writes.push(Write::replace_rows(&source.table_name, rows)),
+                Ok(Outcome::Rows(rows)) => match row::block(source, &rows) {
+                    Ok(rows) => writes.push(Write::replace_block(&source.table_name, rows)),
                     Err(error) => writes.fail_part(&source.table_name, error),
                 },
                 Ok(Outcome::Invalid(failed)) => {
@@ -153,7 +153,7 @@ impl Processor for UcrRowBuilder {
             return Ok(writes.into());
         }
         let wants: BTreeSet<(&str, String)> =
-            needed.iter().map(|query| (query.look_up().name(), query.full_key())).collect();
+            needed.iter().map(|query| (query.kind.look_up().name(), query.full_key())).collect();
         Ok(Answer::need(wants))
     }
 }

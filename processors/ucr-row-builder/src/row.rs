@@ -1,6 +1,8 @@
 //! Values of the language as values of columns.
 
-use pillowtop_sdk::{ColumnKind, Error, Row, Value as Cell};
+use std::borrow::Cow;
+
+use pillowtop_sdk::{ColumnKind, Error, Rows};
 use ucr::coerce::{Datatype, coerce};
 use ucr::number::Decimal;
 use ucr::value::Value;
@@ -20,76 +22,90 @@ pub(crate) fn kind(datatype: Datatype) -> ColumnKind {
     }
 }
 
+/// Rows as the host takes them.
+///
 /// # Errors
 ///
 /// A value that its column cannot hold: then the document keeps its old rows in this table.
-pub(crate) fn cells(source: &DataSource, rows: Vec<Vec<Value<'_>>>) -> Result<Vec<Row>, Error> {
-    rows.into_iter()
-        .map(|row| source.columns.iter().zip(row).map(|(column, value)| cell(column, value)).collect())
-        .collect()
+pub(crate) fn block(source: &DataSource, rows: &[Vec<Value<'_>>]) -> Result<Rows, Error> {
+    let mut block = Rows::new();
+    for row in rows {
+        block.begin(row.len());
+        for (column, value) in source.columns.iter().zip(row) {
+            put(&mut block, column, value)?;
+        }
+    }
+    Ok(block)
 }
 
-fn cell(column: &Column, value: Value<'_>) -> Result<Cell, Error> {
+fn put(block: &mut Rows, column: &Column, value: &Value<'_>) -> Result<(), Error> {
     let refused = |what: &str| Error::invalid_input(format!("column {}: {what}", column.id));
+    let coerced;
     // Most values have the type of their column already; balances of ledgers may not.
-    let value = coerce(value, column.datatype).map_err(Error::invalid_input)?;
-    Ok(match value {
-        Value::Null if column.is_nullable => Cell::Null,
+    let value = if column.datatype.is_of(value) {
+        value
+    } else {
+        coerced = coerce(value.clone(), column.datatype).map_err(Error::invalid_input)?;
+        &coerced
+    };
+    match value {
+        Value::Null if column.is_nullable => block.null(),
         Value::Null => return Err(refused("must not be null")),
-        Value::Int(integer) if fits(column.datatype, integer) => Cell::Integer(integer),
+        Value::Int(integer) if fits(column.datatype, *integer) => block.integer(*integer),
         Value::Int(_) | Value::Big(_) => return Err(refused("the integer is out of range")),
         Value::Decimal(decimal) if decimal.is_infinite() => return Err(refused("infinity is no decimal of a table")),
-        Value::Decimal(decimal) => Cell::Decimal(plain(&decimal).ok_or_else(|| refused("the number is out of range"))?),
-        Value::Date(date) => Cell::Date(day(date)),
+        Value::Decimal(decimal) => {
+            block.decimal(&plain(decimal).ok_or_else(|| refused("the number is out of range"))?);
+        }
+        Value::Date(date) => block.date(&text(&day(*date))),
         Value::DateTime(moment) => {
-            let minutes = i64::from(moment.offset_minutes.unwrap_or(0));
-            let utc = moment.civil.checked_sub(jiff::SignedDuration::from_mins(minutes));
-            let utc = utc.map_err(|error| refused(&error.to_string()))?;
-            Cell::Timestamp(instant(utc))
+            let utc = match moment.offset_minutes {
+                None | Some(0) => moment.civil,
+                Some(minutes) => {
+                    let utc = moment.civil.checked_sub(jiff::SignedDuration::from_mins(minutes.into()));
+                    utc.map_err(|error| refused(&error.to_string()))?
+                }
+            };
+            block.timestamp(&text(&instant(utc)));
         }
         Value::Str(text) if text.contains('\0') => return Err(refused("a text must not contain a null character")),
-        Value::Str(text) => Cell::Text(text.to_string()),
-        Value::List(elements) => Cell::Json(list::json(&elements).map_err(refused)?.into_bytes()),
+        Value::Str(text) => block.text(text),
+        Value::List(elements) => block.json(list::json(elements).map_err(refused)?.as_bytes()),
         other => return Err(refused(&format!("a {} is no value of a column", other.type_name()))),
-    })
+    }
+    Ok(())
 }
 
 /// `YYYY-MM-DD`; the language has no dates outside the years 1 to 9999.
-fn day(date: jiff::civil::Date) -> String {
-    let mut text = String::with_capacity(10);
-    put_date(&mut text, date);
+fn day(date: jiff::civil::Date) -> [u8; 10] {
+    let mut text = *b"YYYY-MM-DD";
+    put_digits(&mut text[..4], date.year().unsigned_abs().into());
+    put_digits(&mut text[5..7], date.month().unsigned_abs().into());
+    put_digits(&mut text[8..], date.day().unsigned_abs().into());
     text
 }
 
 /// As the host writes an instant, so that it need not be written again there.
-fn instant(utc: jiff::civil::DateTime) -> String {
-    let mut text = String::with_capacity("YYYY-MM-DDTHH:MM:SS.ffffffZ".len());
-    put_date(&mut text, utc.date());
-    for (before, number) in [('T', utc.hour()), (':', utc.minute()), (':', utc.second())] {
-        text.push(before);
-        put_digits(&mut text, number.unsigned_abs().into(), 10);
-    }
-    text.push('.');
-    put_digits(&mut text, utc.subsec_nanosecond().unsigned_abs() / 1_000, 100_000);
-    text.push('Z');
+fn instant(utc: jiff::civil::DateTime) -> [u8; 27] {
+    let mut text = *b"YYYY-MM-DDTHH:MM:SS.ffffffZ";
+    text[..10].copy_from_slice(&day(utc.date()));
+    put_digits(&mut text[11..13], utc.hour().unsigned_abs().into());
+    put_digits(&mut text[14..16], utc.minute().unsigned_abs().into());
+    put_digits(&mut text[17..19], utc.second().unsigned_abs().into());
+    put_digits(&mut text[20..26], utc.subsec_nanosecond().unsigned_abs() / 1_000);
     text
 }
 
-fn put_date(text: &mut String, date: jiff::civil::Date) {
-    put_digits(text, date.year().unsigned_abs().into(), 1_000);
-    text.push('-');
-    put_digits(text, date.month().unsigned_abs().into(), 10);
-    text.push('-');
-    put_digits(text, date.day().unsigned_abs().into(), 10);
+/// The last digits of a number, with zeros before them.
+fn put_digits(digits: &mut [u8], mut number: u32) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
 }
 
-/// The digits of a number from the place of `first` on, with the zeros that lead it.
-fn put_digits(text: &mut String, number: u32, first: u32) {
-    let mut place = first;
-    while place > 0 {
-        text.push(char::from_digit(number / place % 10, 10).unwrap_or('0'));
-        place /= 10;
-    }
+fn text(ascii: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(ascii)
 }
 
 /// Without an exponent, which databases write otherwise or not at all; none when it has more digits before the point than

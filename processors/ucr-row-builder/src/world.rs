@@ -1,56 +1,87 @@
 //! What lies outside the document, as the host found it.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 
 use pillowtop_sdk::{Change, Config};
 use ucr::value::{Value, parse};
-use ucr::{DataSource, EvalError, LookUpKind, Query, QueryKind, World};
+use ucr::{DataSource, EvalError, LookUpKind, QueryKind, World};
 
 /// The answers that came with a change, each read once.
-pub(crate) struct Lookups<'c, 'a> {
-    change: &'c Change<'a>,
-    read: RefCell<HashMap<Query, Value<'a>>>,
+pub(crate) struct Lookups<'a> {
+    answers: Vec<Answer<'a>>,
+    /// Where each stands, by its key, when they are many.
+    places: HashMap<&'a str, Vec<usize>>,
+    /// Locations that came behind others, by their ids.
+    ancestors: RefCell<HashMap<String, Value<'a>>>,
 }
 
-impl<'c, 'a> Lookups<'c, 'a> {
-    pub(crate) fn new(change: &'c Change<'a>) -> Self {
-        Self { change, read: RefCell::default() }
+struct Answer<'a> {
+    look_up: &'a str,
+    key: &'a str,
+    documents: &'a [Vec<u8>],
+    read: OnceCell<Value<'a>>,
+}
+
+/// So many answers are gone through one by one, which is quicker than hashing.
+const FEW: usize = 24;
+
+impl<'a> Lookups<'a> {
+    pub(crate) fn new(change: &Change<'a>) -> Self {
+        let answer = |(look_up, key, documents)| Answer { look_up, key, documents, read: OnceCell::new() };
+        let answers: Vec<Answer<'a>> = change.answers().map(answer).collect();
+        let mut places: HashMap<&'a str, Vec<usize>> = HashMap::new();
+        if answers.len() > FEW {
+            for (at, answer) in answers.iter().enumerate() {
+                places.entry(answer.key).or_default().push(at);
+            }
+        }
+        Self { answers, places, ancestors: RefCell::default() }
+    }
+
+    fn answer(&self, kind: &QueryKind, key: &str) -> Option<&Answer<'a>> {
+        let look_up = kind.look_up().name();
+        let is_it = |answer: &&Answer<'a>| kind.is_full_key(answer.key, key) && answer.look_up == look_up;
+        if self.places.is_empty() {
+            return self.answers.iter().find(is_it);
+        }
+        let places = self.places.get(kind.with_key(key).full_key().as_str())?;
+        places.iter().filter_map(|at| self.answers.get(*at)).find(is_it)
     }
 }
 
-impl<'a> World<'a> for Lookups<'_, 'a> {
-    fn look_up(&self, query: &Query) -> Result<Value<'a>, EvalError> {
-        if let Some(known) = self.read.borrow().get(query) {
-            return Ok(known.clone());
-        }
-        let Some(found) = self.change.found(query.look_up().name(), &query.full_key()) else {
-            return Err(EvalError::Need(Box::new([query.clone()])));
+impl<'a> World<'a> for Lookups<'a> {
+    fn look_up(&self, kind: &QueryKind, key: &str) -> Result<Value<'a>, EvalError> {
+        let Some(answer) = self.answer(kind, key) else {
+            let is_location = *kind == QueryKind::Location;
+            let ancestor = is_location.then(|| self.ancestors.borrow().get(key).cloned()).flatten();
+            return ancestor.ok_or_else(|| EvalError::Need(Box::new([kind.with_key(key)])));
         };
-        let mut documents = Vec::with_capacity(found.len());
-        for bytes in found {
-            let text = std::str::from_utf8(bytes).map_err(|error| unreadable(query, &error.to_string()))?;
-            documents.push(parse(text).map_err(|error| unreadable(query, &error.to_string()))?);
+        if let Some(read) = answer.read.get() {
+            return Ok(read.clone());
         }
-        if query.kind == QueryKind::Location {
+        let mut documents = Vec::with_capacity(answer.documents.len());
+        for bytes in answer.documents {
+            let text = std::str::from_utf8(bytes).map_err(|error| unreadable(kind, key, &error.to_string()))?;
+            documents.push(parse(text).map_err(|error| unreadable(kind, key, &error.to_string()))?);
+        }
+        if *kind == QueryKind::Location {
             self.note_ancestors(&documents);
         }
-        let answer =
-            if query.wants_list() { Value::list(documents) } else { documents.into_iter().next().unwrap_or_default() };
-        self.read.borrow_mut().insert(query.clone(), answer.clone());
-        Ok(answer)
+        let read =
+            if kind.wants_list() { Value::list(documents) } else { documents.into_iter().next().unwrap_or_default() };
+        Ok(answer.read.get_or_init(|| read).clone())
     }
 }
 
-impl<'a> Lookups<'_, 'a> {
+impl<'a> Lookups<'a> {
     /// A store may answer for a location with its ancestors behind it: then nobody has to ask for them.
     fn note_ancestors(&self, locations: &[Value<'a>]) {
-        let mut read = self.read.borrow_mut();
+        let mut ancestors = self.ancestors.borrow_mut();
         for ancestor in locations.iter().skip(1) {
             let id = ["location_id", "_id"].iter().find_map(|key| ancestor.property(key).and_then(Value::as_str));
             if let Some(id) = id {
-                let query = Query { kind: QueryKind::Location, key: id.to_owned() };
-                read.entry(query).or_insert_with(|| ancestor.clone());
+                ancestors.entry(id.to_owned()).or_insert_with(|| ancestor.clone());
             }
         }
     }
@@ -70,8 +101,6 @@ pub(crate) fn not_granted(source: &DataSource, config: &Config<'_>) -> Option<St
     ))
 }
 
-fn unreadable(query: &Query, problem: &str) -> EvalError {
-    EvalError::Value(
-        format!("the answer of {} for {} is no document: {problem}", query.look_up().name(), query.key).into(),
-    )
+fn unreadable(kind: &QueryKind, key: &str, problem: &str) -> EvalError {
+    EvalError::Value(format!("the answer of {} for {key} is no document: {problem}", kind.look_up().name()).into())
 }

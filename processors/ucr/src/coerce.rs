@@ -48,6 +48,22 @@ impl Datatype {
     }
 }
 
+impl Datatype {
+    /// Whether a value of this type stays as it is.
+    pub fn is_of(self, value: &Value<'_>) -> bool {
+        match value {
+            Value::Null => self != Self::Array,
+            Value::Str(_) => self == Self::String,
+            Value::Int(_) => matches!(self, Self::Integer | Self::SmallInteger),
+            Value::Decimal(_) => self == Self::Decimal,
+            Value::Date(_) => self == Self::Date,
+            Value::DateTime(_) => self == Self::DateTime,
+            Value::List(_) => self == Self::Array,
+            _ => false,
+        }
+    }
+}
+
 /// The value as that datatype; null where it cannot be one.
 ///
 /// # Errors
@@ -71,7 +87,11 @@ pub fn coerce<'a>(value: Value<'a>, datatype: Datatype) -> Result<Value<'a>, Eva
 }
 
 /// As [`coerce`], where the text of a list or object counts as steps.
+#[inline]
 pub(crate) fn coerce_within<'a>(value: Value<'a>, datatype: Datatype, limits: &Limits) -> Result<Value<'a>, EvalError> {
+    if datatype.is_of(&value) {
+        return Ok(value);
+    }
     if datatype == Datatype::String {
         limits.weigh(&value)?;
     }

@@ -20,7 +20,7 @@ pub trait World<'a> {
     /// # Errors
     ///
     /// [`EvalError::Need`] when the answer has to be fetched first.
-    fn look_up(&self, query: &Query) -> Result<Value<'a>, EvalError>;
+    fn look_up(&self, kind: &QueryKind, key: &str) -> Result<Value<'a>, EvalError>;
 }
 
 /// A look-up by one key.
@@ -85,20 +85,6 @@ impl LookUpKind {
 }
 
 impl Query {
-    pub fn look_up(&self) -> LookUpKind {
-        match self.kind {
-            QueryKind::Document { .. } => LookUpKind::Documents,
-            QueryKind::CaseForms => LookUpKind::CaseForms,
-            QueryKind::Subcases => LookUpKind::Subcases,
-            QueryKind::CaseSharingGroups => LookUpKind::CaseSharingGroups,
-            QueryKind::ReportingGroups => LookUpKind::ReportingGroups,
-            QueryKind::Location => LookUpKind::Locations,
-            QueryKind::Ledgers => LookUpKind::Ledgers,
-            QueryKind::Products => LookUpKind::Products,
-            QueryKind::User => LookUpKind::Users,
-        }
-    }
-
     /// The key as it is sent: of a document its type and id, `CommCareCase/abc`.
     pub fn full_key(&self) -> String {
         match &self.kind {
@@ -106,10 +92,40 @@ impl Query {
             _ => self.key.clone(),
         }
     }
+}
+
+impl QueryKind {
+    pub fn look_up(&self) -> LookUpKind {
+        match self {
+            Self::Document { .. } => LookUpKind::Documents,
+            Self::CaseForms => LookUpKind::CaseForms,
+            Self::Subcases => LookUpKind::Subcases,
+            Self::CaseSharingGroups => LookUpKind::CaseSharingGroups,
+            Self::ReportingGroups => LookUpKind::ReportingGroups,
+            Self::Location => LookUpKind::Locations,
+            Self::Ledgers => LookUpKind::Ledgers,
+            Self::Products => LookUpKind::Products,
+            Self::User => LookUpKind::Users,
+        }
+    }
+
+    /// Whether `sent` is what [`Query::full_key`] makes of `key`.
+    pub fn is_full_key(&self, sent: &str, key: &str) -> bool {
+        match self {
+            Self::Document { doc_type } => {
+                sent.strip_suffix(key).and_then(|start| start.strip_suffix('/')) == Some(doc_type)
+            }
+            _ => sent == key,
+        }
+    }
 
     /// Whether the answer is a list; otherwise it is one document or null.
     pub fn wants_list(&self) -> bool {
-        !matches!(self.kind, QueryKind::Document { .. } | QueryKind::Location | QueryKind::User)
+        !matches!(self, Self::Document { .. } | Self::Location | Self::User)
+    }
+
+    pub fn with_key(&self, key: &str) -> Query {
+        Query { kind: self.clone(), key: key.to_owned() }
     }
 }
 
@@ -251,11 +267,8 @@ impl<'c, 'a> Context<'c, 'a> {
 pub struct EmptyWorld;
 
 impl<'a> World<'a> for EmptyWorld {
-    fn look_up(&self, query: &Query) -> Result<Value<'a>, EvalError> {
-        Ok(match query.kind {
-            QueryKind::Document { .. } | QueryKind::Location | QueryKind::User => Value::Null,
-            _ => Value::list(Vec::new()),
-        })
+    fn look_up(&self, kind: &QueryKind, _: &str) -> Result<Value<'a>, EvalError> {
+        Ok(if kind.wants_list() { Value::list(Vec::new()) } else { Value::Null })
     }
 }
 

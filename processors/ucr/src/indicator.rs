@@ -10,7 +10,7 @@ use crate::names;
 use crate::operator;
 use crate::transform::{Transform, whole_days};
 use crate::value::{Dict, Value, equal};
-use crate::{Context, EvalError, LookUpKind, Query, QueryKind, constants};
+use crate::{Context, EvalError, LookUpKind, QueryKind, constants};
 
 /// A column of a data source's table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -248,7 +248,7 @@ impl Indicator {
             Kind::Boolean(filter) => row.push(Value::Int(i64::from(filter.holds(item, context)?))),
             Kind::Count => row.push(Value::Int(1)),
             Kind::Choices { property, choices, style } => {
-                let value = property.evaluate(item, context)?;
+                let value = property.look(item, context)?;
                 // Each choice is looked for in all of the text.
                 let length = value.as_str().map_or(0, str::len);
                 context.limits.spend(choices.len().saturating_mul(1 + length / 64))?;
@@ -304,8 +304,8 @@ fn balances<'a>(
     let root = context.root.ok_or_else(|| EvalError::Attribute("a ledger needs a root document".into()))?;
     let domain = root.property("domain");
     let domain = domain.ok_or_else(|| EvalError::Missing("the root document has no domain".into()))?;
-    let ask = |kind, key| context.world.look_up(&Query { kind, key });
-    let ledger = if case.is_true() { ask(QueryKind::Ledgers, case.to_string())? } else { Value::Null };
+    let ask = |kind: &QueryKind, key: &str| context.world.look_up(kind, key);
+    let ledger = if case.is_true() { ask(&QueryKind::Ledgers, &case.as_text())? } else { Value::Null };
     let entries = ledger.as_list().unwrap_or_default();
     let of_section = |entry: &&Value<'a>| entry.property("section_id").and_then(Value::as_str) == Some(section);
     let entries: Vec<&Value<'a>> = entries.iter().filter(of_section).collect();
@@ -313,7 +313,7 @@ fn balances<'a>(
     for code in codes {
         let mut balance = Value::Int(0);
         if !entries.is_empty() {
-            let products = ask(QueryKind::Products, code.clone())?;
+            let products = ask(&QueryKind::Products, code)?;
             let of_domain = |product: &&Value<'a>| product.property("domain") == Some(domain);
             let product = products.as_list().unwrap_or_default().iter().find(of_domain);
             let id = product.and_then(|product| product.property("product_id"));

@@ -17,18 +17,18 @@ pub(crate) enum Item {
 }
 
 impl Item {
-    fn note(self, path: &[Box<str>], reads: &mut Reads) {
+    fn note<N: AsRef<str>>(self, path: &[N], reads: &mut Reads) {
         if self == Self::Document {
             reads.add(path);
         }
     }
 
     fn note_name(self, name: &str, reads: &mut Reads) {
-        self.note(&[name.into()], reads);
+        self.note(&[name], reads);
     }
 
     fn note_whole(self, reads: &mut Reads) {
-        self.note(&[], reads);
+        self.note::<&str>(&[], reads);
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::compiler::Compiler;
 use crate::named::Names;
 use crate::value::{Moment, Value, parse};
-use crate::{Context, EvalError, Limits, Query, QueryKind, World};
+use crate::{Context, EvalError, Limits, QueryKind, World};
 
 pub(crate) fn now() -> Moment {
     Moment::naive(jiff::civil::date(2021, 6, 15).at(12, 34, 56, 789_012_000))
@@ -27,8 +27,8 @@ impl Known {
 }
 
 impl<'a> World<'a> for Known {
-    fn look_up(&self, query: &Query) -> Result<Value<'a>, EvalError> {
-        let answer = self.0.get(&(query.kind.clone(), query.key.clone()));
+    fn look_up(&self, kind: &QueryKind, key: &str) -> Result<Value<'a>, EvalError> {
+        let answer = self.0.get(&(kind.clone(), key.to_owned()));
         Ok(answer.map(|json| parse(json).unwrap()).unwrap_or_default())
     }
 }

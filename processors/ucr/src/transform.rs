@@ -5,7 +5,7 @@ use num_traits::ToPrimitive;
 use crate::compiler::{Compiler, described, unknown};
 use crate::number::{Decimal, DecimalError};
 use crate::value::{Dict, Value};
-use crate::{Context, EvalError, LookUpKind, Query, QueryKind, coerce, constants, dates, evaluator};
+use crate::{Context, EvalError, LookUpKind, QueryKind, coerce, constants, dates, evaluator};
 
 #[derive(Debug)]
 pub(crate) enum Transform {
@@ -233,7 +233,7 @@ fn short_decimal(value: Value<'_>) -> Value<'_> {
 impl Person {
     fn display<'a>(self, value: Value<'a>, context: &Context<'_, 'a>) -> Result<Value<'a>, EvalError> {
         let Some(id) = value.as_str().filter(|id| !id.is_empty()) else { return Ok(value) };
-        let user = context.world.look_up(&Query { kind: QueryKind::User, key: id.to_owned() })?;
+        let user = context.world.look_up(&QueryKind::User, id)?;
         let field = |name| user.property(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         let Some(username) = field("username") else {
             return match (self, field("name")) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use ucr::value::Value;
-use ucr::{EvalError, LookUpKind, Part, Query, Watch, World};
+use ucr::{EvalError, LookUpKind, Part, QueryKind, Watch, World};
 
 /// What a part took, all times together.
 #[derive(Debug, Clone, Copy, Default)]
@@ -87,11 +87,11 @@ impl<'w, 'a> Counted<'w, 'a> {
 }
 
 impl<'a> World<'a> for Counted<'_, 'a> {
-    fn look_up(&self, query: &Query) -> Result<Value<'a>, EvalError> {
+    fn look_up(&self, kind: &QueryKind, key: &str) -> Result<Value<'a>, EvalError> {
         let mut asked = self.asked.borrow_mut();
-        let asked = asked.entry(query.look_up()).or_default();
+        let asked = asked.entry(kind.look_up()).or_default();
         asked.calls += 1;
-        asked.keys.insert(query.full_key());
-        self.world.look_up(query)
+        asked.keys.insert(kind.with_key(key).full_key());
+        self.world.look_up(kind, key)
     }
 }

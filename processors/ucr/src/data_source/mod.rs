@@ -219,7 +219,7 @@ impl DataSource {
         let mut reads = Reads::default();
         // The identity of a document, which everything that handles it may ask.
         for name in ["_id", "doc_type", "domain", "type", "xmlns"] {
-            reads.add(&[name.into()]);
+            reads.add(&[name]);
         }
         self.filter.iter().for_each(|filter| filter.note_reads(Item::Document, &mut reads));
         for validation in &self.validations {

@@ -1,13 +1,14 @@
 //! Reads expressions.
 
 use super::{Aggregation, DateOperation, Expression, ListOperation, LookUp, Order};
+use crate::QueryKind;
 use crate::compiler::{Compiler, described, unknown};
 use crate::constants;
 use crate::evaluator::Program;
 use crate::filter::Filter;
 use crate::jsonpath;
 use crate::operator::Operator;
-use crate::value::{Dict, Text, Value};
+use crate::value::{Dict, Name, Text, Value};
 
 const TYPES: [&str; 40] = [
     "add_days",
@@ -126,7 +127,7 @@ impl Compiler<'_> {
             "constant" => self.constant(spec),
             "property_name" => self.property_name(spec),
             "property_path" => Expression::Path {
-                path: self.texts(spec, "property_path").into_iter().map(String::into_boxed_str).collect(),
+                path: self.texts(spec, "property_path").into_iter().map(Name::from).collect(),
                 datatype: self.optional_datatype(spec),
             },
             "conditional" => Expression::Conditional {
@@ -381,7 +382,7 @@ impl Compiler<'_> {
         }
         let id = self.object(spec, "doc_id_expression");
         let value = self.object(spec, "value_expression");
-        self.look_up(LookUp::RelatedDocument { doc_type, id, value })
+        self.look_up(LookUp::RelatedDocument { kind: QueryKind::Document { doc_type }, id, value })
     }
 
     fn look_up(&mut self, look_up: LookUp) -> Expression {
@@ -423,7 +424,7 @@ pub(crate) fn rewritten(literal: Expression) -> Expression {
 }
 
 fn related(doc_type: &str, id: Expression, value: Expression) -> LookUp {
-    LookUp::RelatedDocument { doc_type: doc_type.to_owned(), id, value }
+    LookUp::RelatedDocument { kind: QueryKind::Document { doc_type: doc_type.to_owned() }, id, value }
 }
 
 fn property(name: &str) -> Expression {

@@ -2,12 +2,13 @@
 
 use super::Expression;
 use crate::value::Value;
-use crate::{Context, EvalError, LookUpKind, Query, QueryKind};
+use crate::{Context, EvalError, LookUpKind, QueryKind};
 
 #[derive(Debug)]
 pub(crate) enum LookUp {
     RelatedDocument {
-        doc_type: String,
+        /// A document of a type.
+        kind: QueryKind,
         id: Expression,
         value: Expression,
     },
@@ -53,12 +54,11 @@ impl LookUp {
     pub(super) fn evaluate<'a>(&self, item: &Value<'a>, context: &Context<'_, 'a>) -> Result<Value<'a>, EvalError> {
         let nothing = || Ok(Value::list(Vec::new()));
         match self {
-            Self::RelatedDocument { doc_type, id, value } => {
+            Self::RelatedDocument { kind, id, value } => {
                 let id = id.evaluate(item, context)?;
                 if !id.is_true() {
                     return Ok(Value::Null);
                 }
-                let kind = QueryKind::Document { doc_type: doc_type.clone() };
                 let document = of_domain(ask(kind, &id, context)?, context)?;
                 value.evaluate(&document, &context.rooted(&document))
             }
@@ -67,7 +67,7 @@ impl LookUp {
                 if !case.is_true() {
                     return nothing();
                 }
-                let mut forms = all_of_domain(QueryKind::CaseForms, &case, context)?;
+                let mut forms = all_of_domain(&QueryKind::CaseForms, &case, context)?;
                 if !xmlns.is_empty() {
                     forms.retain(|form| xmlns.contains(form.property("xmlns").unwrap_or(&Value::Null)));
                 }
@@ -76,19 +76,19 @@ impl LookUp {
             Self::Subcases { case } => {
                 let case = case.evaluate(item, context)?;
                 if case.is_true() {
-                    all_of_domain(QueryKind::Subcases, &case, context).map(Value::list)
+                    all_of_domain(&QueryKind::Subcases, &case, context).map(Value::list)
                 } else {
                     nothing()
                 }
             }
-            Self::CaseSharingGroups { user } => groups(QueryKind::CaseSharingGroups, user, item, context),
-            Self::ReportingGroups { user } => groups(QueryKind::ReportingGroups, user, item, context),
+            Self::CaseSharingGroups { user } => groups(&QueryKind::CaseSharingGroups, user, item, context),
+            Self::ReportingGroups { user } => groups(&QueryKind::ReportingGroups, user, item, context),
             Self::LocationType { location } => {
                 let id = location.evaluate(item, context)?;
                 if !id.is_true() {
                     return Ok(Value::Null);
                 }
-                let location = of_domain(ask(QueryKind::Location, &id, context)?, context)?;
+                let location = of_domain(ask(&QueryKind::Location, &id, context)?, context)?;
                 Ok(location.property("location_type").cloned().unwrap_or_default())
             }
             Self::AncestorLocation { location, location_type, property } => {
@@ -105,7 +105,7 @@ impl LookUp {
 }
 
 fn groups<'a>(
-    kind: QueryKind,
+    kind: &QueryKind,
     user: &Expression,
     item: &Value<'a>,
     context: &Context<'_, 'a>,
@@ -124,13 +124,13 @@ fn ancestor<'a>(id: &Value<'a>, wanted: &Value<'a>, context: &Context<'_, 'a>) -
     if !id.is_true() {
         return Ok(None);
     }
-    let mut location = of_domain(ask(QueryKind::Location, id, context)?, context)?;
+    let mut location = of_domain(ask(&QueryKind::Location, id, context)?, context)?;
     for _ in 0..MOST_ANCESTORS {
         let parent = match location.property("parent_location_id") {
             Some(parent) if parent.is_true() => parent.clone(),
             _ => return Ok(None),
         };
-        location = of_domain(ask(QueryKind::Location, &parent, context)?, context)?;
+        location = of_domain(ask(&QueryKind::Location, &parent, context)?, context)?;
         if location.is_null() {
             return Ok(None);
         }
@@ -154,9 +154,9 @@ fn domain<'c, 'a>(context: &Context<'c, 'a>) -> Result<&'c Value<'a>, EvalError>
     if domain.is_true() { Ok(domain) } else { Err(EvalError::Value("the root document's domain is empty".into())) }
 }
 
-fn ask<'a>(kind: QueryKind, key: &Value<'_>, context: &Context<'_, 'a>) -> Result<Value<'a>, EvalError> {
+fn ask<'a>(kind: &QueryKind, key: &Value<'_>, context: &Context<'_, 'a>) -> Result<Value<'a>, EvalError> {
     domain(context)?;
-    context.world.look_up(&Query { kind, key: key.to_string() })
+    context.world.look_up(kind, &key.as_text())
 }
 
 /// The document, or null when it belongs to another domain.
@@ -165,7 +165,11 @@ fn of_domain<'a>(document: Value<'a>, context: &Context<'_, 'a>) -> Result<Value
     Ok(if is_ours { document } else { Value::Null })
 }
 
-fn all_of_domain<'a>(kind: QueryKind, key: &Value<'_>, context: &Context<'_, 'a>) -> Result<Vec<Value<'a>>, EvalError> {
+fn all_of_domain<'a>(
+    kind: &QueryKind,
+    key: &Value<'_>,
+    context: &Context<'_, 'a>,
+) -> Result<Vec<Value<'a>>, EvalError> {
     let ours = domain(context)?;
     let found = ask(kind, key, context)?;
     let documents = found.as_list().unwrap_or_default();

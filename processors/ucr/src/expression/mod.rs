@@ -12,6 +12,7 @@ pub(crate) use compile::rewritten;
 pub(crate) use lists::ListOperation;
 pub(crate) use lookups::LookUp;
 
+use std::ops::Deref;
 use std::rc::Rc;
 
 use lists::{Aggregation, Order};
@@ -20,7 +21,7 @@ use crate::coerce::{self, Datatype};
 use crate::evaluator::Program;
 use crate::filter::Filter;
 use crate::jsonpath;
-use crate::value::{Dict, Text, Value};
+use crate::value::{Dict, Name, Text, Value};
 use crate::watch::Part;
 use crate::{Context, EvalError, dates};
 
@@ -29,7 +30,7 @@ pub(crate) enum Expression {
     Identity,
     Constant(Value<'static>),
     Property {
-        name: Box<str>,
+        name: Name,
         datatype: Option<Datatype>,
     },
     /// A property whose name is computed, or is a literal that is no text.
@@ -38,7 +39,7 @@ pub(crate) enum Expression {
         datatype: Option<Datatype>,
     },
     Path {
-        path: Box<[Box<str>]>,
+        path: Box<[Name]>,
         datatype: Option<Datatype>,
     },
     Conditional {
@@ -112,6 +113,23 @@ pub(crate) enum DateOperation {
     FromEthiopian,
 }
 
+/// What an expression gave.
+pub(crate) enum Seen<'v, 'a> {
+    There(&'v Value<'a>),
+    Made(Value<'a>),
+}
+
+impl<'a> Deref for Seen<'_, 'a> {
+    type Target = Value<'a>;
+
+    fn deref(&self) -> &Value<'a> {
+        match self {
+            Self::There(value) => value,
+            Self::Made(value) => value,
+        }
+    }
+}
+
 impl Expression {
     pub(crate) fn null() -> Self {
         Self::Constant(Value::Null)
@@ -124,16 +142,38 @@ impl Expression {
             Self::Constant(value) => Ok(value.clone()),
             Self::Property { name, datatype } => {
                 context.limits.spend(1)?;
-                let value = item.property(name).cloned().unwrap_or_default();
+                let value = item.named(name).cloned().unwrap_or_default();
                 coerced(value, *datatype, context)
             }
             Self::Path { path, datatype } => {
                 context.limits.spend(path.len())?;
-                let found = path.iter().try_fold(item, |item, name| item.property(name));
-                coerced(found.cloned().unwrap_or_default(), *datatype, context)
+                coerced(at_path(item, path).cloned().unwrap_or_default(), *datatype, context)
             }
             nested => context.limits.deeper(|| nested.evaluate_nested(item, context)),
         }
+    }
+
+    /// As [`Self::evaluate`], for whoever only looks at the value: one that is there already is not copied.
+    pub(crate) fn look<'v, 'a>(
+        &'v self,
+        item: &'v Value<'a>,
+        context: &Context<'v, 'a>,
+    ) -> Result<Seen<'v, 'a>, EvalError> {
+        let there = match self {
+            Self::Identity => Some(item),
+            Self::Constant(value) => Some(value),
+            Self::Property { name, datatype: None } => {
+                context.limits.spend(1)?;
+                item.named(name)
+            }
+            Self::Path { path, datatype: None } => {
+                context.limits.spend(path.len())?;
+                at_path(item, path)
+            }
+            other => return other.evaluate(item, context).map(Seen::Made),
+        };
+        let _part = context.limits.during(|| Part::Expression(self.type_name()));
+        Ok(there.map_or(Seen::Made(Value::Null), Seen::There))
     }
 
     fn evaluate_nested<'a>(&self, item: &Value<'a>, context: &Context<'_, 'a>) -> Result<Value<'a>, EvalError> {
@@ -266,6 +306,10 @@ impl DateOperation {
 /// Far more than any calendar has, for integers that are too long.
 fn count(value: Value<'_>) -> Result<Option<i64>, EvalError> {
     Ok(coerce::to_integer(value)?.as_index())
+}
+
+fn at_path<'v, 'a>(item: &'v Value<'a>, path: &[Name]) -> Option<&'v Value<'a>> {
+    path.iter().try_fold(item, |item, name| item.named(name))
 }
 
 /// A list or object that was put together, unless it is too large.

@@ -5,7 +5,7 @@ use crate::compiler::{Compiler, described, unknown};
 use crate::constants;
 use crate::expression::Expression;
 use crate::operator::{Operator, compiled};
-use crate::value::{Dict, Value};
+use crate::value::{Dict, Name, Value};
 
 const TYPES: [&str; 6] = ["and", "boolean_expression", "named", "not", "or", "property_match"];
 
@@ -91,14 +91,14 @@ impl Compiler<'_> {
     pub(crate) fn property_of(&mut self, spec: &Dict<'_>) -> Expression {
         let given = |key| spec.get(key).filter(|value| value.is_true());
         match (given("property_name"), given("property_path")) {
-            (Some(Value::Str(name)), None) => Expression::Property { name: (**name).into(), datatype: None },
+            (Some(Value::Str(name)), None) => Expression::Property { name: Name::from(&**name), datatype: None },
             (Some(other), None) => {
                 self.problem_at("property_name", format!("must be a text, not {}", described(other)));
                 Expression::null()
             }
             (None, Some(_)) => {
                 let path = self.texts(spec, "property_path");
-                Expression::Path { path: path.into_iter().map(String::into_boxed_str).collect(), datatype: None }
+                Expression::Path { path: path.into_iter().map(Name::from).collect(), datatype: None }
             }
             (found, _) => {
                 let found = if found.is_some() { "both are given" } else { "neither is given" };

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use crate::expression::Expression;
 use crate::operator::Operator;
 use crate::regex::Pattern;
-use crate::value::{Value, equal};
+use crate::value::{Name, Value, equal};
 use crate::watch::Part;
 use crate::{Context, EvalError};
 
@@ -27,7 +27,7 @@ pub(crate) enum Filter {
     },
     /// The common comparisons, without copies of values.
     PropertyEquals {
-        name: Box<str>,
+        name: Name,
         value: Value<'static>,
     },
     Search {
@@ -65,13 +65,13 @@ impl Filter {
             Self::Always(result) => Ok(*result),
             Self::PropertyEquals { name, value } => {
                 context.limits.spend(1)?;
-                Ok(equal(item.property(name).unwrap_or(&Value::Null), value))
+                Ok(equal(item.named(name).unwrap_or(&Value::Null), value))
             }
             Self::Compare { input, operator, reference } => {
                 context.limits.deeper(|| compare(input, *operator, reference, item, context))
             }
             Self::Search { input, pattern } => {
-                let input = context.limits.deeper(|| input.evaluate(item, context))?;
+                let input = context.limits.deeper(|| input.look(item, context))?;
                 context.limits.look_through(&input)?;
                 let pattern = pattern.as_ref().map_err(Clone::clone)?;
                 input.as_str().map_or(Ok(false), |text| pattern.is_match(text))
@@ -105,12 +105,12 @@ fn compare<'a>(
     item: &Value<'a>,
     context: &Context<'_, 'a>,
 ) -> Result<bool, EvalError> {
-    let input = input.evaluate(item, context)?;
+    let input = input.look(item, context)?;
     context.limits.look_through(&input)?;
     if let Expression::Constant(reference) = reference {
         return operator.holds(&input, reference);
     }
-    let reference = reference.evaluate(item, context)?;
+    let reference = reference.look(item, context)?;
     context.limits.look_through(&reference)?;
     operator.holds(&input, &reference)
 }

@@ -35,8 +35,8 @@ impl Filter {
         match self {
             Self::Always(_) => because("never holds".to_owned()),
             Self::PropertyEquals { name, value } => {
-                let found = item.property(name).unwrap_or(&Value::Null);
-                because(format!("{name} is {}, wanted eq {}", shown(found), shown(value)))
+                let found = item.named(name).unwrap_or(&Value::Null);
+                because(format!("{} is {}, wanted eq {}", &**name, shown(found), shown(value)))
             }
             Self::Compare { input, operator, reference } => {
                 let (found, wanted) = (input.evaluate(item, context)?, reference.evaluate(item, context)?);

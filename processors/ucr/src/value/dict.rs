@@ -1,5 +1,6 @@
 //! A dict: keys in the order of their insertion, found quickly by text.
 
+use super::name::hash;
 use super::{Text, Value};
 
 /// Up to so many entries are compared one by one, which is faster than any index over them.
@@ -7,10 +8,41 @@ const SMALL: usize = 32;
 
 #[derive(Clone, Debug, Default)]
 pub struct Dict<'a> {
-    entries: Vec<(Value<'a>, Value<'a>)>,
-    /// For more than [`SMALL`] entries: the numbers of those with a text as key, sorted by it. A sorted index, not a
-    /// hash table, because whoever writes a document could choose keys that collide.
+    entries: Vec<Entry<'a>>,
+    /// For more than [`SMALL`] entries: the numbers of those with a text as key, sorted by hash and text.
     sorted: Vec<u32>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Entry<'a> {
+    pub(super) key: Value<'a>,
+    pub(super) value: Value<'a>,
+    /// Of a key that is a text.
+    pub(super) hash: u32,
+}
+
+impl<'a> Entry<'a> {
+    fn new(key: Value<'a>, value: Value<'a>) -> Self {
+        let hash = key.as_str().map_or(0, hash);
+        Self { key, value, hash }
+    }
+
+    #[inline]
+    fn is(&self, name: &str, hash: u32) -> bool {
+        self.hash == hash && matches!(&self.key, Value::Str(text) if **text == *name)
+    }
+
+    fn has_key_of(&self, other: &Entry<'_>) -> bool {
+        match &other.key {
+            Value::Str(name) => self.is(name, other.hash),
+            key => super::equal(&self.key, key),
+        }
+    }
+
+    /// Nothing for a key that is no text.
+    fn name(&self) -> &str {
+        self.key.as_str().unwrap_or_default()
+    }
 }
 
 impl<'a> Dict<'a> {
@@ -23,47 +55,48 @@ impl<'a> Dict<'a> {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&Value<'a>, &Value<'a>)> {
-        self.entries.iter().map(|(key, value)| (key, value))
+        self.entries.iter().map(|entry| (&entry.key, &entry.value))
     }
 
     pub fn get(&self, name: &str) -> Option<&Value<'a>> {
-        self.position(name).and_then(|at| self.entries.get(at)).map(|(_, value)| value)
+        self.find(name, hash(name))
+    }
+
+    #[inline]
+    pub(super) fn find(&self, name: &str, hash: u32) -> Option<&Value<'a>> {
+        if self.sorted.is_empty() {
+            return self.entries.iter().find(|entry| entry.is(name, hash)).map(|entry| &entry.value);
+        }
+        let order =
+            |at: &u32| self.entries.get(*at as usize).map(|entry| (entry.hash, entry.name())).cmp(&Some((hash, name)));
+        let found = self.sorted.binary_search_by(order).ok()?;
+        self.entries.get(*self.sorted.get(found)? as usize).map(|entry| &entry.value)
     }
 
     /// The value of a key of any type, found by Python's equality.
     pub fn get_value(&self, key: &Value<'_>) -> Option<&Value<'a>> {
         match key {
             Value::Str(name) => self.get(name),
-            key => self.entries.iter().find(|(known, _)| super::equal(known, key)).map(|(_, value)| value),
+            key => self.entries.iter().find(|entry| super::equal(&entry.key, key)).map(|entry| &entry.value),
         }
     }
 
-    fn position(&self, name: &str) -> Option<usize> {
-        if self.sorted.is_empty() {
-            // Most names differ in their length or their last byte already.
-            let last = name.as_bytes().last();
-            let is_it = |text: &str| text.len() == name.len() && text.as_bytes().last() == last && text == name;
-            return self.entries.iter().position(|(key, _)| matches!(key, Value::Str(text) if is_it(text)));
-        }
-        let found = self.sorted.binary_search_by(|at| self.name_at(*at).cmp(name)).ok()?;
-        self.sorted.get(found).map(|at| *at as usize)
-    }
-
-    fn name_at(&self, at: u32) -> &str {
-        self.entries.get(at as usize).and_then(|(key, _)| key.as_str()).unwrap_or_default()
-    }
-}
-
-/// Of equal keys the first keeps its place and the last gives the value.
-impl<'a> FromIterator<(Value<'a>, Value<'a>)> for Dict<'a> {
-    fn from_iter<I: IntoIterator<Item = (Value<'a>, Value<'a>)>>(entries: I) -> Self {
-        let mut dict = Self { entries: entries.into_iter().collect(), sorted: Vec::new() };
+    /// Of equal keys the first keeps its place and the last gives the value.
+    pub(super) fn from_entries(entries: Vec<Entry<'a>>) -> Self {
+        let mut dict = Self { entries, sorted: Vec::new() };
         if dict.entries.len() <= SMALL {
             dict.remove_repeated_few();
         } else {
             dict.remove_repeated_many();
         }
         dict
+    }
+}
+
+/// As [`Dict::from_entries`].
+impl<'a> FromIterator<(Value<'a>, Value<'a>)> for Dict<'a> {
+    fn from_iter<I: IntoIterator<Item = (Value<'a>, Value<'a>)>>(entries: I) -> Self {
+        Self::from_entries(entries.into_iter().map(|(key, value)| Entry::new(key, value)).collect())
     }
 }
 
@@ -78,26 +111,21 @@ impl Dict<'_> {
         // A text whose bit no earlier one has is none of them.
         let mut seen = 0_u64;
         let mut at = 0;
-        while let Some((key, _)) = self.entries.get(at) {
-            if let Value::Str(name) = key {
-                let bit = bit(name);
+        while let Some(entry) = self.entries.get(at) {
+            if let Value::Str(_) = entry.key {
+                let bit = 1 << (entry.hash & 63);
                 if seen & bit == 0 {
                     seen |= bit;
                     at += 1;
                     continue;
                 }
             }
-            let mut earlier = self.entries.iter().take(at);
-            let earlier = match key {
-                Value::Str(name) => earlier.position(|(known, _)| matches!(known, Value::Str(known) if known == name)),
-                key => earlier.position(|(known, _)| super::equal(known, key)),
-            };
-            match earlier {
+            match self.entries.iter().take(at).position(|earlier| earlier.has_key_of(entry)) {
                 None => at += 1,
                 Some(first) => {
-                    let (_, value) = self.entries.remove(at);
+                    let value = self.entries.remove(at).value;
                     if let Some(entry) = self.entries.get_mut(first) {
-                        entry.1 = value;
+                        entry.value = value;
                     }
                 }
             }
@@ -106,19 +134,22 @@ impl Dict<'_> {
 
     fn remove_repeated_many(&mut self) {
         self.index();
-        let repeated =
-            self.sorted.windows(2).any(|pair| matches!(pair, [a, b] if self.name_at(*a) == self.name_at(*b)));
+        let is_repeated = |pair: &[u32]| match pair {
+            [a, b] => self.are_same(*a, *b),
+            _ => false,
+        };
+        let repeated = self.sorted.windows(2).any(is_repeated);
         let others = self.entries.len() > self.sorted.len();
         if repeated {
             let mut keep = vec![true; self.entries.len()];
             let mut first = 0;
             for at in 1..self.sorted.len() {
                 let (Some(a), Some(b)) = (self.sorted.get(first).copied(), self.sorted.get(at).copied()) else { break };
-                if self.name_at(a) == self.name_at(b) {
+                if self.are_same(a, b) {
                     // The sort is stable: `b` stands later in the document.
-                    let value = self.entries.get_mut(b as usize).map(|entry| std::mem::take(&mut entry.1));
+                    let value = self.entries.get_mut(b as usize).map(|entry| std::mem::take(&mut entry.value));
                     if let (Some(entry), Some(value)) = (self.entries.get_mut(a as usize), value) {
-                        entry.1 = value;
+                        entry.value = value;
                     }
                     if let Some(flag) = keep.get_mut(b as usize) {
                         *flag = false;
@@ -137,22 +168,17 @@ impl Dict<'_> {
         }
     }
 
-    fn index(&mut self) {
-        let count = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
-        let mut sorted: Vec<u32> =
-            (0..count).filter(|at| matches!(self.entries.get(*at as usize), Some((Value::Str(_), _)))).collect();
-        sorted.sort_by(|a, b| self.name_at(*a).cmp(self.name_at(*b)));
-        self.sorted = sorted;
+    fn are_same(&self, a: u32, b: u32) -> bool {
+        let (a, b) = (self.entries.get(a as usize), self.entries.get(b as usize));
+        a.zip(b).is_some_and(|(a, b)| a.is(b.name(), b.hash))
     }
-}
 
-/// One of 64 bits, the same for equal texts.
-fn bit(name: &str) -> u64 {
-    let bytes = name.as_bytes();
-    let byte = |at: usize| bytes.get(at).copied().map_or(0, usize::from);
-    let length = bytes.len();
-    let mixed = (length * 7) ^ (byte(0) * 5) ^ (byte(length.wrapping_sub(1)) * 37) ^ (byte(length / 2) * 11);
-    1 << ((mixed ^ (mixed >> 6)) & 63)
+    fn index(&mut self) {
+        let texts = (0_u32..).zip(&self.entries).filter(|(_, entry)| matches!(entry.key, Value::Str(_)));
+        let mut sorted: Vec<(u32, &Entry<'_>)> = texts.collect();
+        sorted.sort_by(|(_, a), (_, b)| (a.hash, a.name()).cmp(&(b.hash, b.name())));
+        self.sorted = sorted.into_iter().map(|(at, _)| at).collect();
+    }
 }
 
 #[cfg(test)]

@@ -7,18 +7,21 @@ mod compare;
 mod dict;
 mod display;
 mod json;
+mod name;
 mod reads;
 mod text;
 
 pub use compare::{Incomparable, compare, equal};
 pub use dict::Dict;
 pub use json::{JsonError, MOST_DEPTH, parse, parse_parts};
+pub use name::Name;
 pub use reads::{Parts, Reads};
 pub use text::Text;
 
 use jiff::civil;
 use num_bigint::BigInt;
 use num_traits::ToPrimitive;
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::number::Decimal;
@@ -96,6 +99,14 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// What Python's `str(value)` says.
+    pub fn as_text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Str(text) => Cow::Borrowed(text),
+            other => Cow::Owned(other.to_string()),
+        }
+    }
+
     pub fn as_list(&self) -> Option<&[Value<'a>]> {
         match self {
             Self::List(elements) => Some(elements),
@@ -124,6 +135,12 @@ impl<'a> Value<'a> {
     /// The property of a dict; `None` for a missing one and for everything that is no dict.
     pub fn property(&self, name: &str) -> Option<&Value<'a>> {
         self.as_dict()?.get(name)
+    }
+
+    /// As [`Value::property`], with a name whose hash is known.
+    #[inline]
+    pub fn named(&self, name: &Name) -> Option<&Value<'a>> {
+        self.as_dict()?.find(name, name.hash)
     }
 
     pub fn is_null(&self) -> bool {

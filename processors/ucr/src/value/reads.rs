@@ -1,5 +1,7 @@
 //! Which properties of a document are read, so that the others need not be built when it is parsed.
 
+use super::name::hash;
+
 /// What of a value is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reads {
@@ -13,8 +15,9 @@ pub enum Reads {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parts {
     names: Vec<(Box<str>, Reads)>,
-    /// A bit for each name, so that most of the other names are told apart at once.
-    known: [u64; 4],
+    /// Where in `names` those of each hash begin to be looked for, counted from 1: a table with room for twice as many,
+    /// so that most other names are told apart at once. Equal hashes stand one behind the other, around the end.
+    places: Box<[u32]>,
 }
 
 impl Default for Reads {
@@ -25,11 +28,11 @@ impl Default for Reads {
 
 impl Reads {
     /// Adds what a path leads to, as a whole.
-    pub fn add(&mut self, path: &[Box<str>]) {
+    pub fn add<N: AsRef<str>>(&mut self, path: &[N]) {
         let Self::Parts(parts) = self else { return };
         match path.split_first() {
             None => *self = Self::All,
-            Some((name, rest)) => parts.entry(name).add(rest),
+            Some((name, rest)) => parts.entry(name.as_ref()).add(rest),
         }
     }
 
@@ -38,7 +41,7 @@ impl Reads {
     pub(crate) fn of<'a>(&self, value: &super::Value<'a>) -> super::Value<'a> {
         let (Self::Parts(parts), super::Value::Dict(dict)) = (self, value) else { return value.clone() };
         let read = dict.iter().filter_map(|(name, value)| {
-            let reads = name.as_str().and_then(|name| parts.get(name))?;
+            let reads = name.as_str().and_then(|name| parts.get(name, hash(name)))?;
             Some((name.clone(), reads.of(value)))
         });
         super::Value::dict(read.collect())
@@ -60,34 +63,46 @@ impl Reads {
 
 impl Parts {
     /// What is read of a property; none when nothing is.
-    pub(super) fn get(&self, name: &str) -> Option<&Reads> {
-        let (word, bit) = place(name);
-        if self.known.get(word).is_none_or(|known| known & bit == 0) {
-            return None;
+    #[inline]
+    pub(super) fn get(&self, name: &str, hash: u32) -> Option<&Reads> {
+        let mask = self.places.len().wrapping_sub(1);
+        let mut at = hash as usize & mask;
+        // It ends, because half of the places are free.
+        while let Some(place) = self.places.get(at).copied().filter(|place| *place > 0) {
+            let (known, reads) = self.names.get(place as usize - 1)?;
+            if **known == *name {
+                return Some(reads);
+            }
+            at = (at + 1) & mask;
         }
-        self.names.iter().find(|(known, _)| **known == *name).map(|(_, reads)| reads)
+        None
     }
 
     fn entry(&mut self, name: &str) -> &mut Reads {
-        let (word, bit) = place(name);
-        if let Some(known) = self.known.get_mut(word) {
-            *known |= bit;
-        }
-        let at = self.names.iter().position(|(known, _)| **known == *name).unwrap_or_else(|| {
+        let known = self.names.iter().position(|(known, _)| **known == *name);
+        let at = known.unwrap_or_else(|| {
             self.names.push((name.into(), Reads::default()));
+            self.note_last();
             self.names.len() - 1
         });
         &mut self.names[at].1
     }
-}
 
-/// The bit of a name, by its length and three of its bytes.
-fn place(name: &str) -> (usize, u64) {
-    let bytes = name.as_bytes();
-    let byte = |at: usize| bytes.get(at).copied().map_or(0, usize::from);
-    let (length, last) = (bytes.len(), bytes.len().wrapping_sub(1));
-    let mixed = (length * 7) ^ (byte(0) * 5) ^ (byte(last) * 37) ^ (byte(length / 2) * 11);
-    (mixed >> 6 & 3, 1 << (mixed & 63))
+    /// Notes the place of the name that came last, and that of all where the table has to grow.
+    fn note_last(&mut self) {
+        let room = (self.names.len() * 2).next_power_of_two();
+        let first = if room == self.places.len() { self.names.len() - 1 } else { 0 };
+        if first == 0 {
+            self.places = vec![0; room].into_boxed_slice();
+        }
+        for (index, (name, _)) in self.names.iter().enumerate().skip(first) {
+            let mut at = hash(name) as usize & (room - 1);
+            while self.places[at] > 0 {
+                at = (at + 1) & (room - 1);
+            }
+            self.places[at] = u32::try_from(index + 1).unwrap_or(u32::MAX);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -114,6 +129,18 @@ mod tests {
         check(json, &["a.b", "f", "none"], r#"{"a": {"b": 1}, "f": [true, {}]}"#);
         check(json, &["a.c", "a"], r#"{"a": {"b": 1, "c": {"d": [2, {"x": null}]}, "c2": "é"}}"#);
         assert_eq!(parse_parts(json, &Reads::All), parse(json));
+    }
+
+    #[test]
+    fn many_names_are_told_apart() {
+        let names: Vec<String> = (0..300).map(|number| format!("{}{number}", &"question_"[number % 9..])).collect();
+        let half: Vec<&str> = names.iter().step_by(2).map(String::as_str).collect();
+        let object = |names: &mut dyn Iterator<Item = &str>| {
+            let entries: Vec<String> = names.map(|name| format!("\"{name}\": \"{name}\"")).collect();
+            format!("{{{}}}", entries.join(","))
+        };
+        let all = object(&mut names.iter().map(String::as_str));
+        check(&all, &half, &object(&mut half.iter().copied()));
     }
 
     #[test]

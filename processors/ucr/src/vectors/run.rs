@@ -56,7 +56,7 @@ fn applied(vector: &Value<'_>) -> Value<'static> {
     let is_root = vector.property("root_doc").and_then(Value::as_str) == Some("$doc");
     let (item, what) = (if is_root { Item::Document } else { Item::Derived }, vector.property("kind"));
     let mut reads = Reads::default();
-    reads.add(&["domain".into()]);
+    reads.add(&["domain"]);
     match what.and_then(Value::as_str) {
         Some("expression") => {
             Compiler::new(Some(&names.expressions), Some(&names.filters))

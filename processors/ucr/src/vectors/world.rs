@@ -1,18 +1,17 @@
 //! The world outside the document as a vector describes it.
 
 use crate::value::{Dict, Value};
-use crate::{EvalError, Query, QueryKind, World};
+use crate::{EvalError, QueryKind, World};
 
 /// What exists beside a document: the `related_docs` of a vector.
 #[derive(Debug)]
 pub struct Related<'c, 'a>(pub &'c Value<'a>);
 
 impl<'a> World<'a> for Related<'_, 'a> {
-    fn look_up(&self, query: &Query) -> Result<Value<'a>, EvalError> {
+    fn look_up(&self, kind: &QueryKind, key: &str) -> Result<Value<'a>, EvalError> {
         let table = |name: &str| self.0.property(name).and_then(Value::as_dict);
         let entry = |name: &str, key: &str| table(name).and_then(|table: &Dict<'a>| table.get(key)).cloned();
-        let key = query.key.as_str();
-        let found = match &query.kind {
+        let found = match kind {
             QueryKind::Document { doc_type } => entry("documents", &format!("{doc_type}/{key}")).or_else(|| {
                 // A related document of this type is a location like any other.
                 if doc_type == "Location" { entry("locations", key) } else { None }

@@ -3,6 +3,7 @@
 //! One bad answer is the failure of its change, or of its part where the write belongs to one; the neighbours keep
 //! theirs.
 
+mod block;
 mod describe;
 mod input;
 mod json;

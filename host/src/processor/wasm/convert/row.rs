@@ -1,26 +1,30 @@
 //! Rows and values: as wide as the table, each value of its column's kind and in its form.
 
 use super::json::json;
-use crate::model::{Column, ColumnKind, Row, Table, Value, timestamp_text};
+use super::write::DeclaredTable;
+use crate::model::{Column, ColumnKind, Row, Value, timestamp_text};
 use crate::processor::wasm::bindings::pillowtop::processor::types as contract;
 
-/// The row in the model's values, and its bytes.
-pub(super) fn row(given: contract::Row, table: &Table) -> Result<(Row, usize), String> {
-    let (found, columns) = (given.values.len(), table.columns.len());
-    if found != columns {
-        return Err(format!("the row has {found} values, and the table {columns} columns"));
+/// A row of `found` values, each of which `next` gives: in the model's values, and its bytes.
+pub(super) fn row(
+    found: usize,
+    mut next: impl FnMut() -> Result<contract::Value, String>,
+    declared: &DeclaredTable,
+) -> Result<(Row, usize), String> {
+    let columns = &declared.table.columns;
+    if found != columns.len() {
+        return Err(format!("the row has {found} values, and the table {} columns", columns.len()));
     }
     let mut size = 0;
-    let mut values = Vec::with_capacity(columns);
-    for (given, column) in given.values.into_iter().zip(&table.columns) {
-        let value = value(given, column).map_err(|reason| format!("column `{}`: {reason}", column.name))?;
+    let mut values = Vec::with_capacity(columns.len());
+    for column in columns {
+        let value = next().and_then(|given| value(given, column));
+        let value = value.map_err(|reason| format!("column `{}`: {reason}", column.name))?;
         size += bytes(&value);
         values.push(value);
     }
-    for key in &table.key {
-        if table.column(key).is_some_and(|at| values[at] == Value::Null) {
-            return Err(format!("column `{key}` is part of the key and must not be null"));
-        }
+    if let Some(at) = declared.key.iter().find(|at| values[**at] == Value::Null) {
+        return Err(format!("column `{}` is part of the key and must not be null", columns[*at].name));
     }
     Ok((values, size))
 }

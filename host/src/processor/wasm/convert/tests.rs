@@ -70,6 +70,12 @@ fn replace(table: &str, id: &str) -> contract::Write {
     contract::Write::ReplaceRows(contract::ReplaceRowsWrite { table: table.into(), rows: vec![row(id, 1)] })
 }
 
+fn replace_block(table: &str, id: &str) -> contract::Write {
+    let length = |bytes: usize| u32::try_from(bytes).unwrap().to_le_bytes();
+    let rows = [&length(2)[..], &[5], &length(id.len()), id.as_bytes(), &[0]].concat();
+    contract::Write::ReplaceBlock(contract::ReplaceBlockWrite { table: table.into(), rows })
+}
+
 fn upsert(table: &str, when: contract::Condition) -> contract::Write {
     contract::Write::UpsertRow(contract::UpsertRowWrite { table: table.into(), row: row("x", 1), when })
 }
@@ -117,6 +123,12 @@ fn a_refused_write_takes_its_part_along_and_no_other() {
 #[test]
 fn rows_go_where_they_can_be_found_again() {
     check_refused(replace("b", "doc"), "the table has no document column");
+    check_refused(replace_block("b", "doc"), "the table has no document column");
+    check_refused(replace_block("a", "another"), "row 1: column `id` does not hold the id of the document");
+    check_refused(
+        replace_block("none", "doc"),
+        "(replace-block of `none`) is refused: the description declares no such",
+    );
     let delete = contract::Write::DeleteRows(contract::DeleteRowsWrite { table: "b".into() });
     check_refused(delete, "the table has no document column");
     check_refused(upsert("b", contract::Condition::Newer("m".into())), "condition names column `m`");
@@ -171,6 +183,7 @@ fn any_write() -> impl Strategy<Value = contract::Write> {
     let id = || prop_oneof![Just("doc"), Just("")];
     prop_oneof![
         (name(), id()).prop_map(|(name, id)| replace(name, id)),
+        (name(), id()).prop_map(|(name, id)| replace_block(name, id)),
         (name(), id()).prop_map(|(name, id)| index(name, Some(id.into()))),
         (name(), any::<bool>()).prop_map(|(name, newer)| upsert(
             name,

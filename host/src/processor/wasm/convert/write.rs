@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Refusal;
+use super::block::Block;
 use super::json::{json, json_object};
 use super::row::row;
 use crate::model::{Condition, Description, IfAbsent, IndexWrite, ListEdit, Publish, Row, RowOp, Table, Value, Write};
@@ -21,12 +22,21 @@ pub(super) const UNDECLARED: &str = "the description declares no such name";
 /// What a description declares, for looking up: a write's target becomes the one shared name of it.
 #[derive(Debug)]
 pub(crate) struct Declared {
-    tables: HashMap<String, (Arc<str>, Table)>,
+    tables: HashMap<String, DeclaredTable>,
     indices: HashMap<String, DeclaredIndex>,
     topics: HashSet<Arc<str>>,
     caches: HashSet<Arc<str>>,
     pub(super) lookups: HashSet<Arc<str>>,
     pub(super) parts: HashSet<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct DeclaredTable {
+    name: Arc<str>,
+    pub(super) table: Table,
+    /// Where the columns of the key stand, and the one with the id of the document.
+    pub(super) key: Vec<usize>,
+    document_column: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -54,7 +64,7 @@ pub(super) struct Checked {
 impl Declared {
     pub(crate) fn new(description: &Description) -> Self {
         let shared = |names: &[String]| names.iter().map(|name| Arc::from(name.as_str())).collect();
-        let table = |table: &Table| (table.name.clone(), (Arc::from(table.name.as_str()), table.clone()));
+        let table = |table: &Table| (table.name.clone(), DeclaredTable::new(table.clone()));
         let indices = description.indices.iter().map(|index| {
             let declared = DeclaredIndex {
                 name: Arc::from(index.name.as_str()),
@@ -85,8 +95,9 @@ impl Declared {
 
     /// The declared target of a write.
     pub(super) fn target(&self, given: &contract::Write) -> Option<Target<'_>> {
-        let table =
-            |name: &str| self.tables.get(name).map(|(name, table)| Target { name, part: table.part.as_deref() });
+        let table = |name: &str| {
+            self.tables.get(name).map(|table| Target { name: &table.name, part: table.table.part.as_deref() })
+        };
         let index =
             |name: &str| self.indices.get(name).map(|index| Target { name: &index.name, part: index.part.as_deref() });
         match given {
@@ -94,6 +105,7 @@ impl Declared {
             contract::Write::Merge(write) => index(&write.index),
             contract::Write::Delete(write) => index(&write.index),
             contract::Write::ReplaceRows(write) => table(&write.table),
+            contract::Write::ReplaceBlock(write) => table(&write.table),
             contract::Write::DeleteRows(write) => table(&write.table),
             contract::Write::UpsertRow(write) => table(&write.table),
             contract::Write::Publish(write) => {
@@ -127,11 +139,18 @@ impl Declared {
                 let size = id.len();
                 Ok((Write::Delete { index, id }, size, 1))
             }
-            contract::Write::ReplaceRows(write) => self.replace_rows(write, id),
+            contract::Write::ReplaceRows(write) => {
+                let mut rows = write.rows.into_iter();
+                self.replace_rows(&write.table, id, |table| rows.next().map(|given| given_row(given, table)))
+            }
+            contract::Write::ReplaceBlock(write) => {
+                let mut block = Block::new(&write.rows);
+                self.replace_rows(&write.table, id, |table| block.row(table))
+            }
             contract::Write::DeleteRows(write) => {
-                let (name, table) = self.table(&write.table)?;
-                document_column(table)?;
-                Ok((Write::Rows { table: Arc::clone(name), op: RowOp::Delete }, 0, 1))
+                let table = self.table(&write.table)?;
+                table.document_column()?;
+                Ok((Write::Rows { table: Arc::clone(&table.name), op: RowOp::Delete }, 0, 1))
             }
             contract::Write::UpsertRow(write) => self.upsert_row(write),
             contract::Write::Publish(write) => {
@@ -188,31 +207,38 @@ impl Declared {
         Ok((IndexWrite { index: Arc::clone(&index.name), id, document: document.into() }, size))
     }
 
-    fn replace_rows(&self, given: contract::ReplaceRowsWrite, id: &Arc<str>) -> Result<(Write, usize, usize), Refusal> {
-        let (name, table) = self.table(&given.table)?;
-        let at = document_column(table)?;
+    fn replace_rows(
+        &self,
+        table: &str,
+        id: &Arc<str>,
+        mut next: impl FnMut(&DeclaredTable) -> Option<Result<(Row, usize), String>>,
+    ) -> Result<(Write, usize, usize), Refusal> {
+        let table = self.table(table)?;
+        let at = table.document_column()?;
         let mut size = 0;
-        let mut rows: Vec<Row> = Vec::with_capacity(given.rows.len());
-        for (number, given) in given.rows.into_iter().enumerate() {
-            let wrong = |reason: String| Refusal::wrong(format!("row {}: {reason}", number + 1));
-            let (row, bytes) = row(given, table).map_err(wrong)?;
+        let mut rows: Vec<Row> = Vec::new();
+        while let Some(row) = next(table) {
+            let wrong = |reason: String| Refusal::wrong(format!("row {}: {reason}", rows.len() + 1));
+            let (row, bytes) = row.map_err(wrong)?;
             // Rows are found again by this column; one under another id would never be replaced.
             if !matches!(&row[at], Value::Text(text) if text.as_str() == id.as_ref()) {
-                return Err(wrong(format!("column `{}` does not hold the id of the document", table.columns[at].name)));
+                let column = &table.table.columns[at].name;
+                return Err(wrong(format!("column `{column}` does not hold the id of the document")));
             }
             size += bytes;
             rows.push(row);
         }
         let count = rows.len().max(1);
-        Ok((Write::Rows { table: Arc::clone(name), op: RowOp::Replace(rows) }, size, count))
+        Ok((Write::Rows { table: Arc::clone(&table.name), op: RowOp::Replace(rows) }, size, count))
     }
 
     fn upsert_row(&self, given: contract::UpsertRowWrite) -> Result<(Write, usize, usize), Refusal> {
-        let (name, table) = self.table(&given.table)?;
+        let declared = self.table(&given.table)?;
+        let table = &declared.table;
         if table.key.is_empty() {
             return Err(Refusal::wrong("the table has no key to find the row by"));
         }
-        let (row, size) = row(given.row, table).map_err(Refusal::wrong)?;
+        let (row, size) = given_row(given.row, declared).map_err(Refusal::wrong)?;
         let when = match given.when {
             contract::Condition::Always => Condition::Always,
             contract::Condition::Newer(column) => {
@@ -224,10 +250,10 @@ impl Declared {
                 Condition::Interval { column, seconds, or_differs }
             }
         };
-        Ok((Write::Rows { table: Arc::clone(name), op: RowOp::Upsert { row, when } }, size, 1))
+        Ok((Write::Rows { table: Arc::clone(&declared.name), op: RowOp::Upsert { row, when } }, size, 1))
     }
 
-    fn table(&self, name: &str) -> Result<&(Arc<str>, Table), Refusal> {
+    fn table(&self, name: &str) -> Result<&DeclaredTable, Refusal> {
         self.tables.get(name).ok_or_else(|| Refusal::wrong(UNDECLARED))
     }
 
@@ -236,11 +262,24 @@ impl Declared {
     }
 
     fn part_of_table(&self, name: &str) -> Option<&str> {
-        self.tables.get(name)?.1.part.as_deref()
+        self.tables.get(name)?.table.part.as_deref()
     }
 
     fn part_of_index(&self, name: &str) -> Option<&str> {
         self.indices.get(name)?.part.as_deref()
+    }
+}
+
+impl DeclaredTable {
+    pub(super) fn new(table: Table) -> Self {
+        // That they are columns was checked with the description.
+        let key = table.key.iter().filter_map(|column| table.column(column)).collect();
+        let document_column = table.document_column.as_ref().and_then(|column| table.column(column));
+        Self { name: Arc::from(table.name.as_str()), key, document_column, table }
+    }
+
+    fn document_column(&self) -> Result<usize, Refusal> {
+        self.document_column.ok_or_else(|| Refusal::wrong("the table has no document column to find the rows by"))
     }
 }
 
@@ -261,6 +300,7 @@ pub(super) fn title(given: &contract::Write) -> (&'static str, &str) {
         contract::Write::Merge(write) => ("merge into", &write.index),
         contract::Write::Delete(write) => ("delete from", &write.index),
         contract::Write::ReplaceRows(write) => ("replace-rows of", &write.table),
+        contract::Write::ReplaceBlock(write) => ("replace-block of", &write.table),
         contract::Write::DeleteRows(write) => ("delete-rows of", &write.table),
         contract::Write::UpsertRow(write) => ("upsert-row into", &write.table),
         contract::Write::Publish(write) => ("publish to", &write.topic),
@@ -280,9 +320,11 @@ fn id_in_index(given: Option<String>, change: &Arc<str>) -> Result<Arc<str>, Ref
     Ok(id)
 }
 
-fn document_column(table: &Table) -> Result<usize, Refusal> {
-    let column = table.document_column.as_ref().and_then(|column| table.column(column));
-    column.ok_or_else(|| Refusal::wrong("the table has no document column to find the rows by"))
+fn given_row(given: contract::Row, table: &DeclaredTable) -> Result<(Row, usize), String> {
+    let count = given.values.len();
+    let mut values = given.values.into_iter();
+    // Whether they are as many as columns is the first that is looked at.
+    row(count, || Ok(values.next().unwrap_or(contract::Value::Null)), table)
 }
 
 fn has_column(table: &Table, column: &str) -> Result<(), Refusal> {

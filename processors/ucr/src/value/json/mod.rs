@@ -7,6 +7,10 @@ mod skip;
 use num_bigint::BigInt;
 use std::rc::Rc;
 
+use skip::plain_end;
+
+use super::dict::Entry;
+use super::name::hash;
 use super::{Dict, Parts, Reads, Text, Value};
 use crate::number::MOST_INTEGER_DIGITS;
 
@@ -53,7 +57,7 @@ struct Reader<'a> {
     depth: usize,
     /// Elements and entries of the lists and dicts that are open, so that each gets one allocation of its size.
     values: Vec<Value<'a>>,
-    entries: Vec<(Value<'a>, Value<'a>)>,
+    entries: Vec<Entry<'a>>,
 }
 
 impl<'a> Reader<'a> {
@@ -68,7 +72,11 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn skip_whitespace(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\n' | b'\t' | b'\r')) {
+        // Most documents have none: one comparison says so.
+        while let Some(byte) = self.peek().filter(|byte| *byte <= b' ') {
+            if !matches!(byte, b' ' | b'\n' | b'\t' | b'\r') {
+                return;
+            }
             self.at += 1;
         }
     }
@@ -95,11 +103,12 @@ impl<'a> Reader<'a> {
     }
 
     fn value(&mut self) -> Result<Value<'a>, JsonError> {
+        // What most values are, before the jump to the others.
+        if self.peek() == Some(b'"') {
+            self.at += 1;
+            return self.text().map(Value::Str);
+        }
         match self.peek() {
-            Some(b'"') => {
-                self.at += 1;
-                self.text().map(Value::Str)
-            }
             Some(b'{') => self.nested(Self::dict),
             Some(b'[') => self.nested(Self::list),
             Some(b'-' | b'0'..=b'9') => self.number(),
@@ -146,15 +155,10 @@ impl<'a> Reader<'a> {
         loop {
             let value = self.value()?;
             self.values.push(value);
-            self.skip_whitespace();
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(b']') => break,
-                _ => return Err(self.error("expected , or ] in a list")),
+            if self.is_last_element()? {
+                break;
             }
-            self.skip_whitespace();
         }
-        self.at += 1;
         Ok(Value::list(self.values.drain(start..).collect()))
     }
 
@@ -169,12 +173,12 @@ impl<'a> Reader<'a> {
             let key = self.text()?;
             self.colon()?;
             let value = self.value()?;
-            self.entries.push((Value::Str(key), value));
+            self.entries.push(Entry { hash: hash(&key), key: Value::Str(key), value });
             if self.is_last_entry()? {
                 break;
             }
         }
-        Ok(Value::dict(self.entries.drain(start..).collect()))
+        Ok(Value::dict(Dict::from_entries(self.entries.drain(start..).collect())))
     }
 
     fn parts_of_dict(&mut self, parts: &Parts) -> Result<Value<'a>, JsonError> {
@@ -198,10 +202,11 @@ impl<'a> Reader<'a> {
                 }
             };
             self.colon()?;
-            match parts.get(&key) {
+            let hash = hash(&key);
+            match parts.get(&key, hash) {
                 Some(reads) => {
                     let value = self.read(reads)?;
-                    self.entries.push((Value::Str(key), value));
+                    self.entries.push(Entry { key: Value::Str(key), value, hash });
                 }
                 None => self.skip_value()?,
             }
@@ -209,7 +214,7 @@ impl<'a> Reader<'a> {
                 break;
             }
         }
-        Ok(Value::dict(self.entries.drain(start..).collect()))
+        Ok(Value::dict(Dict::from_entries(self.entries.drain(start..).collect())))
     }
 
     fn colon(&mut self) -> Result<(), JsonError> {
@@ -220,14 +225,25 @@ impl<'a> Reader<'a> {
     }
 
     /// Behind the value of an entry.
+    #[inline]
     fn is_last_entry(&mut self) -> Result<bool, JsonError> {
+        self.is_last(b'}', "expected , or } in an object")
+    }
+
+    #[inline]
+    fn is_last_element(&mut self) -> Result<bool, JsonError> {
+        self.is_last(b']', "expected , or ] in a list")
+    }
+
+    #[inline]
+    fn is_last(&mut self, end: u8, problem: &'static str) -> Result<bool, JsonError> {
         self.skip_whitespace();
         let byte = self.peek();
-        if !matches!(byte, Some(b',' | b'}')) {
-            return Err(self.error("expected , or } in an object"));
+        if byte != Some(b',') && byte != Some(end) {
+            return Err(self.error(problem));
         }
         self.at += 1;
-        if byte == Some(b'}') {
+        if byte == Some(end) {
             return Ok(true);
         }
         self.skip_whitespace();
@@ -266,17 +282,7 @@ impl<'a> Reader<'a> {
     /// Goes on to the next quote, backslash or control character, and says how many bytes that were.
     fn plain_run(&mut self) -> usize {
         let start = self.at;
-        let mut rest = self.bytes.get(start..).unwrap_or_default();
-        while let Some((eight, behind)) = rest.split_first_chunk::<8>() {
-            let stops = stops(u64::from_le_bytes(*eight));
-            if stops != 0 {
-                self.at += (stops.trailing_zeros() / 8) as usize;
-                return self.at - start;
-            }
-            self.at += 8;
-            rest = behind;
-        }
-        self.at += rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)).unwrap_or(rest.len());
+        self.at = plain_end(self.bytes, start);
         self.at - start
     }
 
@@ -383,18 +389,6 @@ impl<'a> Reader<'a> {
         }
         self.at - start
     }
-}
-
-/// The highest bit of the first byte that is a quote, a backslash or a control character; of bytes behind it perhaps, too.
-const fn stops(eight: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x80 * ONES;
-    let quote = eight ^ (0x22 * ONES);
-    let backslash = eight ^ (0x5c * ONES);
-    let is_quote = quote.wrapping_sub(ONES) & !quote;
-    let is_backslash = backslash.wrapping_sub(ONES) & !backslash;
-    let is_control = eight.wrapping_sub(0x20 * ONES) & !eight;
-    (is_quote | is_backslash | is_control) & HIGH
 }
 
 #[cfg(test)]
