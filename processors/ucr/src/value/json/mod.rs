@@ -60,9 +60,30 @@ struct Reader<'a> {
     entries: Vec<Entry<'a>>,
 }
 
+/// The byte there; behind the end 0, which no value, key or sign of JSON is.
+#[inline(always)]
+fn byte(bytes: &[u8], at: usize) -> u8 {
+    bytes.get(at).copied().unwrap_or(0)
+}
+
+/// Where no space is any more.
+#[inline(always)]
+fn space_end(bytes: &[u8], mut at: usize) -> usize {
+    // Most documents have none: one comparison says so.
+    while byte(bytes, at) <= b' ' && matches!(byte(bytes, at), b' ' | b'\n' | b'\t' | b'\r') {
+        at += 1;
+    }
+    at
+}
+
 impl<'a> Reader<'a> {
     fn error(&self, problem: &'static str) -> JsonError {
-        JsonError { at: self.at, problem }
+        self.error_at(self.at, problem)
+    }
+
+    #[cold]
+    fn error_at(&self, at: usize, problem: &'static str) -> JsonError {
+        JsonError { at, problem }
     }
 
     #[inline]
@@ -70,34 +91,13 @@ impl<'a> Reader<'a> {
         self.bytes.get(self.at).copied()
     }
 
-    #[inline]
     fn skip_whitespace(&mut self) {
-        // Most documents have none: one comparison says so.
-        while let Some(byte) = self.peek().filter(|byte| *byte <= b' ') {
-            if !matches!(byte, b' ' | b'\n' | b'\t' | b'\r') {
-                return;
-            }
-            self.at += 1;
-        }
-    }
-
-    fn expect(&mut self, byte: u8, problem: &'static str) -> Result<(), JsonError> {
-        if self.peek() == Some(byte) {
-            self.at += 1;
-            Ok(())
-        } else {
-            Err(self.error(problem))
-        }
+        self.at = space_end(self.bytes, self.at);
     }
 
     fn read(&mut self, reads: &Reads) -> Result<Value<'a>, JsonError> {
         match reads {
-            Reads::Parts(parts) if self.peek() == Some(b'{') => {
-                self.enter()?;
-                let value = self.parts_of_dict(parts)?;
-                self.depth -= 1;
-                Ok(value)
-            }
+            Reads::Parts(parts) if self.peek() == Some(b'{') => self.nested(|reader| reader.dict(Some(parts))),
             _ => self.value(),
         }
     }
@@ -109,7 +109,7 @@ impl<'a> Reader<'a> {
             return self.text().map(Value::Str);
         }
         match self.peek() {
-            Some(b'{') => self.nested(Self::dict),
+            Some(b'{') => self.nested(|reader| reader.dict(None)),
             Some(b'[') => self.nested(Self::list),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b't') => self.word("true", Value::Bool(true)),
@@ -129,18 +129,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn enter(&mut self) -> Result<(), JsonError> {
+    fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, JsonError>) -> Result<T, JsonError> {
         if self.depth == MOST_DEPTH {
             return Err(self.error("nested too deep"));
         }
         self.at += 1;
         self.depth += 1;
         self.skip_whitespace();
-        Ok(())
-    }
-
-    fn nested<T>(&mut self, read: fn(&mut Self) -> Result<T, JsonError>) -> Result<T, JsonError> {
-        self.enter()?;
         let value = read(self)?;
         self.depth -= 1;
         Ok(value)
@@ -155,99 +150,90 @@ impl<'a> Reader<'a> {
         loop {
             let value = self.value()?;
             self.values.push(value);
-            if self.is_last_element()? {
+            let is_last;
+            (is_last, self.at) = self.end_or_next(self.at, b']')?;
+            if is_last {
                 break;
             }
         }
         Ok(Value::list(self.values.drain(start..).collect()))
     }
 
-    fn dict(&mut self) -> Result<Value<'a>, JsonError> {
-        let start = self.entries.len();
-        if self.peek() == Some(b'}') {
+    /// A dict from its first key on: all of it, or of the parts only.
+    fn dict(&mut self, parts: Option<&Parts>) -> Result<Value<'a>, JsonError> {
+        let first = self.entries.len();
+        // The place is kept out of `self`, here and where values are skipped: what lies there goes through memory.
+        let mut at = self.at;
+        if byte(self.bytes, at) == b'}' {
             self.at += 1;
             return Ok(Value::dict(Dict::default()));
         }
         loop {
-            self.expect(b'"', "expected a key in quotes")?;
-            let key = self.text()?;
-            self.colon()?;
-            let value = self.value()?;
-            self.entries.push(Entry { hash: hash(&key), key: Value::Str(key), value });
-            if self.is_last_entry()? {
-                break;
-            }
-        }
-        Ok(Value::dict(Dict::from_entries(self.entries.drain(start..).collect())))
-    }
-
-    fn parts_of_dict(&mut self, parts: &Parts) -> Result<Value<'a>, JsonError> {
-        let start = self.entries.len();
-        if self.peek() == Some(b'}') {
-            self.at += 1;
-            return Ok(Value::dict(Dict::default()));
-        }
-        loop {
-            self.expect(b'"', "expected a key in quotes")?;
-            let start = self.at;
-            self.plain_run();
-            let key = match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    Text::Borrowed(self.json.get(start..self.at - 1).unwrap_or_default())
-                }
-                _ => {
-                    self.at = start;
-                    self.text()?
-                }
-            };
-            self.colon()?;
+            let key;
+            (key, at) = self.key(at)?;
             let hash = hash(&key);
-            match parts.get(&key, hash) {
-                Some(reads) => {
-                    let value = self.read(reads)?;
-                    self.entries.push(Entry { key: Value::Str(key), value, hash });
-                }
-                None => self.skip_value()?,
+            let reads = parts.map_or(Some(&Reads::All), |parts| parts.get(&key, hash));
+            if let Some(reads) = reads {
+                self.at = at;
+                let value = self.read(reads)?;
+                at = self.at;
+                self.entries.push(Entry { key: Value::Str(key), value, hash });
+            } else {
+                at = self.value_end(at)?;
             }
-            if self.is_last_entry()? {
+            let is_last;
+            (is_last, at) = self.end_or_next(at, b'}')?;
+            if is_last {
                 break;
             }
         }
-        Ok(Value::dict(Dict::from_entries(self.entries.drain(start..).collect())))
+        self.at = at;
+        Ok(Value::dict(Dict::from_entries(self.entries.drain(first..).collect())))
     }
 
-    fn colon(&mut self) -> Result<(), JsonError> {
-        self.skip_whitespace();
-        self.expect(b':', "expected : behind a key")?;
-        self.skip_whitespace();
-        Ok(())
-    }
-
-    /// Behind the value of an entry.
-    #[inline]
-    fn is_last_entry(&mut self) -> Result<bool, JsonError> {
-        self.is_last(b'}', "expected , or } in an object")
-    }
-
-    #[inline]
-    fn is_last_element(&mut self) -> Result<bool, JsonError> {
-        self.is_last(b']', "expected , or ] in a list")
-    }
-
-    #[inline]
-    fn is_last(&mut self, end: u8, problem: &'static str) -> Result<bool, JsonError> {
-        self.skip_whitespace();
-        let byte = self.peek();
-        if byte != Some(b',') && byte != Some(end) {
-            return Err(self.error(problem));
+    /// A key, and where its value begins.
+    #[inline(always)]
+    fn key(&mut self, at: usize) -> Result<(Text<'a>, usize), JsonError> {
+        let start = self.opening_quote(at)?;
+        let end = plain_end(self.bytes, start);
+        if byte(self.bytes, end) == b'"' {
+            let key = Text::Borrowed(self.json.get(start..end).unwrap_or_default());
+            return Ok((key, self.colon_end(end + 1)?));
         }
-        self.at += 1;
-        if byte == Some(end) {
-            return Ok(true);
+        self.at = start;
+        let key = self.text()?;
+        Ok((key, self.colon_end(self.at)?))
+    }
+
+    #[inline(always)]
+    fn opening_quote(&mut self, at: usize) -> Result<usize, JsonError> {
+        if byte(self.bytes, at) == b'"' { Ok(at + 1) } else { Err(self.error_at(at, "expected a key in quotes")) }
+    }
+
+    /// Behind the colon that follows a key, and behind the space around it.
+    #[inline(always)]
+    fn colon_end(&mut self, at: usize) -> Result<usize, JsonError> {
+        let at = space_end(self.bytes, at);
+        if byte(self.bytes, at) != b':' {
+            return Err(self.error_at(at, "expected : behind a key"));
         }
-        self.skip_whitespace();
-        Ok(false)
+        Ok(space_end(self.bytes, at + 1))
+    }
+
+    /// Behind an element or entry: whether it was the last one, and where to go on.
+    #[inline(always)]
+    fn end_or_next(&mut self, at: usize, end: u8) -> Result<(bool, usize), JsonError> {
+        let at = space_end(self.bytes, at);
+        let found = byte(self.bytes, at);
+        if found == b',' {
+            Ok((false, space_end(self.bytes, at + 1)))
+        } else if found == end {
+            Ok((true, at + 1))
+        } else if end == b'}' {
+            Err(self.error_at(at, "expected , or } in an object"))
+        } else {
+            Err(self.error_at(at, "expected , or ] in a list"))
+        }
     }
 
     /// Behind the opening quote.

@@ -1,6 +1,6 @@
 //! Goes over values that nobody reads.
 
-use super::{JsonError, Reader, TOO_MANY_DIGITS};
+use super::{JsonError, Reader, TOO_MANY_DIGITS, byte, space_end};
 use crate::number::MOST_INTEGER_DIGITS;
 
 /// Which of the lists and dicts that are open are dicts: a bit for each level.
@@ -26,74 +26,81 @@ impl Open {
 }
 
 impl Reader<'_> {
-    /// Checks a value as [`Self::value`] does, and builds nothing.
-    pub(super) fn skip_value(&mut self) -> Result<(), JsonError> {
+    /// Checks a value as [`Self::value`] does, builds nothing, and says where it ends.
+    pub(super) fn value_end(&mut self, mut at: usize) -> Result<usize, JsonError> {
         let mut open = Open::default();
         loop {
-            match self.peek() {
-                // What most values are, before the jump to the others.
-                Some(b'"') => {
-                    self.at += 1;
-                    self.skip_text()?;
-                }
-                Some(bracket @ (b'{' | b'[')) => {
+            match byte(self.bytes, at) {
+                b'"' => at = self.text_end(at + 1)?,
+                bracket @ (b'{' | b'[') => {
                     if self.depth + open.levels == super::MOST_DEPTH {
-                        return Err(self.error("nested too deep"));
+                        return Err(self.error_at(at, "nested too deep"));
                     }
-                    self.at += 1;
-                    self.skip_whitespace();
+                    at = space_end(self.bytes, at + 1);
                     let is_dict = bracket == b'{';
-                    if self.peek() == Some(if is_dict { b'}' } else { b']' }) {
-                        self.at += 1;
+                    if byte(self.bytes, at) == if is_dict { b'}' } else { b']' } {
+                        at += 1;
                     } else {
                         open.push(is_dict);
                         if is_dict {
-                            self.skip_key()?;
+                            at = self.key_end(at)?;
                         }
                         continue;
                     }
                 }
-                Some(b'-' | b'0'..=b'9') => {
+                b'-' | b'0'..=b'9' => {
+                    self.at = at;
                     let (length, is_integer) = self.number_text()?;
                     // No integer of 64 bits is that long.
                     if is_integer && length > MOST_INTEGER_DIGITS {
                         return Err(self.error(TOO_MANY_DIGITS));
                     }
+                    at = self.at;
                 }
-                _ => drop(self.value()?),
+                _ => {
+                    self.at = at;
+                    self.value()?;
+                    at = self.at;
+                }
             }
             // Behind a value: the end of what is open, or the next value.
             loop {
                 if open.levels == 0 {
-                    return Ok(());
+                    return Ok(at);
                 }
-                let is_last = if open.is_in_dict() { self.is_last_entry()? } else { self.is_last_element()? };
+                let is_last;
+                (is_last, at) = self.end_or_next(at, if open.is_in_dict() { b'}' } else { b']' })?;
                 if !is_last {
                     break;
                 }
                 open.levels -= 1;
             }
             if open.is_in_dict() {
-                self.skip_key()?;
+                at = self.key_end(at)?;
             }
         }
     }
 
-    fn skip_key(&mut self) -> Result<(), JsonError> {
-        self.expect(b'"', "expected a key in quotes")?;
-        self.skip_text()?;
-        self.colon()
+    /// Where the value of the key begins.
+    #[inline(always)]
+    fn key_end(&mut self, at: usize) -> Result<usize, JsonError> {
+        let start = self.opening_quote(at)?;
+        let end = self.text_end(start)?;
+        self.colon_end(end)
     }
 
-    /// Behind the opening quote.
-    fn skip_text(&mut self) -> Result<(), JsonError> {
+    /// Behind the closing quote of a text that begins there, behind its opening quote.
+    #[inline(always)]
+    fn text_end(&mut self, at: usize) -> Result<usize, JsonError> {
+        let end = plain_end(self.bytes, at);
+        if byte(self.bytes, end) == b'"' { Ok(end + 1) } else { self.escaped_text_end(end) }
+    }
+
+    fn escaped_text_end(&mut self, at: usize) -> Result<usize, JsonError> {
+        self.at = at;
         loop {
-            self.at = plain_end(self.bytes, self.at);
             match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(());
-                }
+                Some(b'"') => return Ok(self.at + 1),
                 Some(b'\\') => {
                     self.at += 1;
                     self.escape()?;
@@ -101,12 +108,13 @@ impl Reader<'_> {
                 Some(_) => return Err(self.error("a control character in a text")),
                 None => return Err(self.error("a text without an end")),
             }
+            self.at = plain_end(self.bytes, self.at);
         }
     }
 }
 
 /// Where the next quote, backslash or control character stands, or the end.
-#[inline]
+#[inline(always)]
 pub(super) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
     let mut rest = bytes.get(at..).unwrap_or_default();
     while let Some((block, behind)) = rest.split_first_chunk() {
