@@ -291,6 +291,8 @@ pub(crate) enum UcrCommand {
     Profile(UcrProfile),
     /// Run test vectors through the row builder's module, and show what comes out otherwise than expected.
     Vectors(UcrVectors),
+    /// Fill the table of a data source anew, as `rebuild` does; the pillow is found by the data sources of the manifests.
+    Rebuild(UcrRebuild),
 }
 
 /// Arguments of `ucr check`.
@@ -324,6 +326,16 @@ pub(crate) struct UcrProfile {
     /// So many times over; the times shown are those of once.
     #[arg(long, default_value = "100")]
     pub(crate) repeat: NonZeroU32,
+}
+
+/// Arguments of `ucr rebuild`.
+#[derive(Debug, Args)]
+pub(crate) struct UcrRebuild {
+    /// The table, or the `table_id` of its data source.
+    pub(crate) table: String,
+    /// The pillow, where several have the table.
+    #[arg(long)]
+    pub(crate) pillow: Option<String>,
 }
 
 /// Arguments of `ucr vectors`.
