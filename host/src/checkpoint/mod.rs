@@ -247,7 +247,8 @@ pub trait CheckpointStore: Send + Sync {
         Ok(counts)
     }
 
-    /// What is due by `now` in the queue of a pillow, what is due longest first, at most `limit`.
+    /// What is due by `now` in the queue of a pillow, what is due longest first, at most `limit`. By `Timestamp::MAX`
+    /// all is.
     async fn queued(&self, pillow: &PillowName, now: Timestamp, limit: u32) -> Result<Vec<Parked>, Outage>;
 
     /// How much waits in the queue of each pillow that has any.

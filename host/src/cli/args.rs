@@ -79,6 +79,8 @@ pub(crate) enum Command {
     /// Work on parked failures.
     #[command(subcommand)]
     Errors(ErrorsCommand),
+    /// Show what waits because a processor deferred it: how much of each pillow, or the entries of one.
+    Queue(Queue),
     /// Look at a processor's module, or try it.
     #[command(subcommand)]
     Processor(ProcessorCommand),
@@ -254,6 +256,16 @@ pub(crate) enum ErrorsCommand {
     Retry(Which),
     /// Drop them for good.
     Drop(Which),
+}
+
+/// Arguments of `queue`.
+#[derive(Debug, Args)]
+pub(crate) struct Queue {
+    /// The pillow.
+    pub(crate) pillow: Option<String>,
+    /// At most so many entries, those that are due first.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) limit: u32,
 }
 
 /// The `processor` commands.

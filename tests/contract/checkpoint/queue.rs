@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use pillowtop::checkpoint::{MOST_ATTEMPTS, Parked, ParkedFilter, Queue, QueueLength, Settlement};
 use pillowtop::model::{Failure, FailureId, FailureKind, PillowName};
 
@@ -47,6 +48,17 @@ pub(crate) async fn a_deferral_waits_in_the_queue_and_is_no_failure(bench: Bench
     assert_eq!((&entry.failure, entry.attempts), (&deferral("a", "visits"), 0));
     assert_eq!(entry.due_at, Some(time("2026-02-03T10:01:00Z")));
     assert!(bench.store.queued(&PillowName::new("other"), time("2026-02-04T10:00:00Z"), 9).await.unwrap().is_empty());
+
+    // By the end of all time everything is due, also what waits for ever, and no more is read than was asked for.
+    let forever = Queue { delay: Duration::MAX, ..Queue::default() };
+    let never = Settlement { parked: vec![deferral("z", "visits")], queue: forever, ..settlement(epoch) };
+    bench.store.settle(&never).await.unwrap();
+    let listed = async |limit| {
+        let entries = bench.store.queued(&pillow(), Timestamp::MAX, limit).await.unwrap();
+        entries.iter().map(|entry| entry.failure.id.document.id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!((listed(9).await, listed(1).await), (vec!["a".to_owned(), "z".to_owned()], vec!["a".to_owned()]));
+    bench.store.settle(&Settlement { resolved: vec![resolved("z", &[])], ..settlement(epoch) }).await.unwrap();
 
     // However often it changes meanwhile, it is one entry, and due when the first change is.
     bench.store.settle(&defer("2026-02-03T10:00:30Z")).await.unwrap();
