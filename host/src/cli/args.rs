@@ -310,7 +310,7 @@ pub(crate) enum UcrCommand {
 /// Arguments of `ucr check`.
 #[derive(Debug, Args)]
 pub(crate) struct UcrCheck {
-    /// Definitions as JSON: a data source, a static one, or a list of them.
+    /// Definitions as JSON, or as YAML (`.yaml`, `.yml`): a data source, a static one, or a list of them.
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
 }
@@ -318,7 +318,7 @@ pub(crate) struct UcrCheck {
 /// Arguments of `ucr rows`.
 #[derive(Debug, Args)]
 pub(crate) struct UcrRows {
-    /// Definitions as JSON: a data source, a static one, or a list of them.
+    /// Definitions as JSON, or as YAML (`.yaml`, `.yml`): a data source, a static one, or a list of them.
     #[arg(long)]
     pub(crate) config: PathBuf,
     /// Documents as JSON: one, a list of them, or one a line.
