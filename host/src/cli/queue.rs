@@ -29,7 +29,8 @@ pub(crate) async fn run(arguments: &Arguments, wanted: &Queue) -> anyhow::Result
         "there is no pillow `{pillow}`: `pillowtop status` lists them"
     );
     let length = lengths.get(&pillow).copied().unwrap_or_default();
-    let entries = context.checkpoints.queued(&pillow, Timestamp::MAX, wanted.limit).await?;
+    let mut entries = context.checkpoints.queued(&pillow, Timestamp::MAX, wanted.limit).await?;
+    entries.truncate(usize::try_from(wanted.limit).unwrap_or(usize::MAX));
     if arguments.json {
         say_line(&queue_report(&pillow, length, &entries).to_string());
         return Ok(Outcome::Done);

@@ -131,7 +131,8 @@ impl Console {
         if length.is_none() {
             self.demand(&pillow).await?;
         }
-        let entries = limited(self.checkpoints.queued(&pillow, Timestamp::MAX, limit)).await?;
+        let mut entries = limited(self.checkpoints.queued(&pillow, Timestamp::MAX, limit)).await?;
+        entries.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(queue_report(&pillow, length.unwrap_or_default(), &entries))
     }
 
