@@ -9,6 +9,7 @@ pub mod fault;
 pub mod http;
 pub mod metrics;
 pub mod sql;
+pub mod yaml;
 
 pub mod traces;
 

@@ -23,7 +23,8 @@ use pillowtop::model::{
 };
 
 use queue::{
-    a_deferral_waits_in_the_queue_and_is_no_failure, rows_that_the_database_refuses_in_the_queue_halt_nothing,
+    a_deferral_waits_in_the_queue_and_is_no_failure, all_that_waits_of_a_document_is_taken_up_together,
+    rows_that_the_database_refuses_in_the_queue_halt_nothing,
     what_fails_in_the_queue_waits_again_until_it_failed_too_often,
 };
 
@@ -411,6 +412,7 @@ contract! {
     a_pillow_is_paused_until_it_is_resumed
     what_was_settled_is_there_for_the_next_host
     a_deferral_waits_in_the_queue_and_is_no_failure
+    all_that_waits_of_a_document_is_taken_up_together
     what_fails_in_the_queue_waits_again_until_it_failed_too_often
     rows_that_the_database_refuses_in_the_queue_halt_nothing
 }

@@ -15,33 +15,33 @@ use crate::support::pillows;
 use crate::support::site::{Running, Site};
 use crate::support::wait::{LIMIT, until};
 
-const ADMIN: &str = "[admin]\nlisten = \"127.0.0.1:0\"\n";
+pub(crate) const ADMIN: &str = "[admin]\nlisten = \"127.0.0.1:0\"\n";
 
 fn pillow() -> String {
     pillows::reads("form-sql") + &pillows::search("form", "forms")
 }
 
 /// A host with its endpoint.
-struct Endpoint {
+pub(crate) struct Endpoint {
     host: Running,
     address: String,
     client: reqwest::Client,
 }
 
-struct Answer {
+pub(crate) struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     text: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 }
 
 impl Endpoint {
-    async fn start(site: &Site) -> Self {
+    pub(crate) async fn start(site: &Site) -> Self {
         let mut host = site.start(&["run"]);
         let line = host.says("the admin endpoint listens").await;
         let address = line.rsplit_once("address=").unwrap().1.trim().to_owned();
@@ -58,7 +58,7 @@ impl Endpoint {
         Answer { status, headers, text: answer.text().await.unwrap() }
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask(Method::GET, path, None).await
     }
 
@@ -86,7 +86,7 @@ impl Endpoint {
         until("it is ready", async || (self.get("/readyz").await.status == StatusCode::OK).then_some(())).await;
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.host.signal("TERM");
         assert_eq!(self.host.ended().await.code(), Some(0));
     }
@@ -172,6 +172,15 @@ async fn what_cannot_be_answered_is_a_clear_error() {
     for (method, path, status, error) in [
         (Method::GET, "/nowhere", 404, "there is nothing at /nowhere"),
         (Method::POST, "/pillows/from/pause", 404, "there is no pillow `from`"),
+        (Method::GET, "/pillows/from/queue", 404, "there is no pillow `from`"),
+        (Method::POST, "/pillows/forms/queue", 405, "/pillows/forms/queue takes GET,HEAD, not POST"),
+        (Method::GET, "/pillows/forms/queue?limit=1001", 400, "`limit` is at most 1000"),
+        (
+            Method::GET,
+            "/pillows/forms/queue?limit=all",
+            400,
+            "Failed to deserialize query string: limit: invalid digit found in string",
+        ),
         (Method::GET, "/reload", 405, "/reload takes POST, not GET"),
         (Method::POST, "/metrics", 405, "/metrics takes GET,HEAD, not POST"),
         (Method::DELETE, "/healthz", 405, "/healthz takes GET,HEAD, not DELETE"),
@@ -214,6 +223,7 @@ async fn a_token_opens_everything_but_the_probes() {
         (Method::GET, "/"),
         (Method::GET, "/metrics"),
         (Method::GET, "/status"),
+        (Method::GET, "/pillows/forms/queue"),
         (Method::POST, "/pillows/forms/pause"),
         (Method::POST, "/pillows/forms/resume"),
         (Method::POST, "/reload"),

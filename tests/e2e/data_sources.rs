@@ -112,6 +112,69 @@ pub(crate) async fn stop(host: Running) {
     assert_eq!(ran.code(), Some(0), "{ran:?}");
 }
 
+/// Two data sources in one file; what both have stands there once.
+const YAML: &str = "\
+# People, and those who registered since May.
+- domains: [clinic]
+  config: &people
+    referenced_doc_type: CommCareCase
+    table_id: people
+    configured_filter: &type
+      {type: boolean_expression, operator: eq, property_value: person, expression: {type: property_name, property_name: type}}
+    configured_indicators:
+      - {type: expression, column_id: name, datatype: string, expression: {type: property_name, property_name: name}}
+- domains: [clinic]
+  config:
+    <<: *people
+    table_id: late
+    configured_filter:
+      type: and
+      filters:
+        - *type
+        - type: boolean_expression
+          operator: gte
+          property_value: 2026-05-01
+          expression: {type: property_name, property_name: registered, datatype: date}
+";
+
+#[tokio::test]
+async fn static_data_sources_may_be_yaml() {
+    let site = Site::embedded();
+    site.write("sources/static.yaml", YAML);
+    site.write(
+        "sources/twice.yml",
+        &YAML.replace("- domains: [clinic]\n  config:\n    <<", "- domains: [1:30]\n  config:\n    <<"),
+    );
+    site.write("sources/broken.yaml", "domains: [a\nconfig: {}\n");
+    let checked = site.run(&["ucr", "check", "sources/static.yaml"]).await.well();
+    assert_eq!(checked.out, "2 data sources, no problems\n");
+    let checked = site.run(&["ucr", "check", "sources/static.yaml", "sources/twice.yml", "sources/broken.yaml"]).await;
+    assert_eq!(checked.code(), Some(2), "{checked:?}");
+    for place in ["error: sources/twice.yml: [1].domains", "error: sources/broken.yaml: line 2, column "] {
+        assert!(checked.err.contains(place), "{place}: {}", checked.err);
+    }
+    std::fs::remove_file(site.path("sources/twice.yml")).unwrap();
+
+    // In a pillow: what is broken is reported, the others run; mended, it counts at once.
+    site.pillow("reports", &reports(&FILES.replace("*.json", "*.y*ml")));
+    let checked = site.run(&["check"]).await;
+    assert!(checked.err.contains("broken.yaml: line 2, column "), "{checked:?}");
+    let mut late = case("late");
+    late["registered"] = json!("2026-05-01");
+    site.publish("").await;
+    let host = site.start(&["run"]);
+    generation(&site, 1).await;
+    says(&site, "broken.yaml: line 2, column ").await;
+    site.publish(&lines(&[case("a"), late])).await;
+    until("both have rows", async || (ids(&site, "people").await == ["a", "late"]).then_some(())).await;
+    assert_eq!(ids(&site, "late").await, ["late"]);
+    site.write("sources/broken.yaml", &source("more", "person", "name").to_string());
+    generation(&site, 2).await;
+    send(&site, "b").await;
+    assert_eq!(ids(&site, "more").await, ["b"]);
+    stop(host).await;
+}
+
 #[tokio::test]
 async fn data_sources_in_files_come_change_and_go_while_the_host_runs() {
     let site = Site::embedded();

@@ -20,6 +20,7 @@ mod stopping;
 mod traces;
 mod ucr;
 mod ucr_cases;
+mod ucr_rebuild;
 
 #[path = "../kafka/broker.rs"]
 mod broker;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::admin::{ADMIN, Endpoint};
 use crate::support::documents::lines;
 use crate::support::site::Site;
 use crate::support::wait::until;
@@ -12,7 +13,11 @@ const ALL_DUE: &str = "update pillowtop_parked set due_at = '2000-01-01T00:00:00
 
 /// Data sources `later` and, at once, `now`, both over the size of cases.
 fn site() -> Site {
-    let site = Site::with_settings("[metrics]\nfile = \"metrics.prom\"\n");
+    with_settings("[metrics]\nfile = \"metrics.prom\"\n")
+}
+
+fn with_settings(more: &str) -> Site {
+    let site = Site::with_settings(more);
     let mut later = source("later", "CommCareCase", "size", "small_integer");
     later["asynchronous"] = json!(true);
     later["validations"] = json!([{
@@ -115,4 +120,64 @@ async fn a_document_that_fails_in_the_queue_too_often_is_parked() {
     assert_eq!((&parked["attempts"], &parked["part"]), (&json!(20), &json!(table("later"))));
     host.signal("TERM");
     host.ended().await;
+}
+
+#[tokio::test]
+async fn what_waits_is_listed_by_the_command_and_over_http() {
+    let site = with_settings(ADMIN);
+    let none = site.run(&["queue", "reports"]).await.well();
+    assert_eq!(none.out, "nothing waits\n");
+    // One that failed when it was due, and waits on; two that are due in an hour.
+    send(&site, &[case("big", 70_000)]).await;
+    site.execute(ALL_DUE).await;
+    let host = site.start(&["run"]);
+    until("it failed", async || (queued(&site).await == [json!(["big", 1])]).then_some(())).await;
+    host.signal("TERM");
+    host.ended().await.well();
+    send(&site, &[case("a", 1), case("b", 2)]).await;
+    site.execute("update pillowtop_parked set due_at = '2999-01-01T00:00:00.000000Z' where document = 'a'").await;
+
+    let listed = site.run(&["--json", "queue", "reports"]).await.json();
+    assert_eq!((&listed["pillow"], &listed["length"]), (&json!("reports"), &json!(3)));
+    let of = |entry: &Value| json!([entry["document"], entry["attempts"], entry["message"]]);
+    let entries: Vec<Value> = listed["entries"].as_array().unwrap().iter().map(of).collect();
+    let failed = "column size: the integer is out of range";
+    assert_eq!(entries, [json!(["big", 1, failed]), json!(["b", 0, null]), json!(["a", 0, null])], "as they are due");
+    assert_eq!(listed["oldest"], listed["entries"][0]["since"]);
+    let first = &listed["entries"][0];
+    assert_eq!((&first["processor"], &first["part"]), (&json!("reports"), &json!(table("later"))));
+    assert!(first["since"].as_str().unwrap() < first["due_at"].as_str().unwrap(), "{first}");
+    assert_eq!(listed["entries"][2]["due_at"], "2999-01-01T00:00:00.000000Z");
+
+    let shown = site.run(&["queue", "reports", "--limit", "2"]).await.well().out;
+    let shown: Vec<&str> = shown.lines().collect();
+    let [length, headings, big, b, more] = shown.as_slice() else { panic!("{shown:#?}") };
+    let expected = format!("3 waiting, the oldest since {}", listed["oldest"].as_str().unwrap());
+    assert_eq!((*length, *more), (expected.as_str(), "and 1 more: --limit shows them"));
+    assert!(headings.starts_with("PROCESSOR") && big.ends_with(failed), "{shown:#?}");
+    assert!(
+        b.starts_with(&format!("reports/{}", table("later"))) && b.contains("/b ") && b.ends_with('-'),
+        "{shown:#?}"
+    );
+
+    // Without a pillow, how much waits of each.
+    let lengths = site.run(&["--json", "queue"]).await.json();
+    assert_eq!(lengths, json!([{"pillow": "reports", "length": 3, "oldest": listed["oldest"]}]));
+    let lengths = site.run(&["queue"]).await.well().out;
+    assert!(lengths.starts_with("PILLOW ") && lengths.contains("\nreports  3 "), "{lengths}");
+    let unknown = site.run(&["queue", "nobody"]).await;
+    assert_eq!(unknown.code(), Some(1));
+    assert!(unknown.err.contains("there is no pillow `nobody`"), "{unknown:?}");
+
+    let endpoint = Endpoint::start(&site).await;
+    assert_eq!(endpoint.get("/pillows/reports/queue").await.json(), listed);
+    let limited = endpoint.get("/pillows/reports/queue?limit=1").await.json();
+    assert_eq!(
+        (&limited["length"], limited["entries"].as_array().unwrap().as_slice()),
+        (&json!(3), &[first.clone()][..])
+    );
+    endpoint.stop().await;
+    // What waits of a pillow whose manifest is gone is still told.
+    std::fs::remove_file(site.path("pipelines/reports.toml")).unwrap();
+    assert_eq!(site.run(&["--json", "queue", "reports"]).await.json()["length"], 3);
 }

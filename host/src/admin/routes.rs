@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, Request, State};
 use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use serde::Deserialize;
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -24,6 +26,10 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 const MOST_BODY: u64 = 4 << 10;
 /// OpenMetrics 1.0.0, which Prometheus reads since 2.5.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Entries of a listing where nobody says how many.
+const USUAL_ENTRIES: u32 = 50;
+/// An answer is made in memory.
+const MOST_ENTRIES: u32 = 1000;
 /// The page is text and its own style, nothing else.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'";
 
@@ -44,6 +50,7 @@ pub(super) fn router(console: Console, guard: Guard) -> Router {
         .route("/status", get(status))
         .route("/pillows/{name}/pause", post(pause))
         .route("/pillows/{name}/resume", post(resume))
+        .route("/pillows/{name}/queue", get(queue))
         .route("/reload", post(reload))
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_that_way)
@@ -139,6 +146,28 @@ async fn set_paused(admin: &Admin, name: &str, paused: bool) -> Result<Response,
     Ok(Json(json!({ "pillow": name, "paused": paused })).into_response())
 }
 
+/// Which part of a listing.
+#[derive(Deserialize)]
+struct Page {
+    limit: Option<u32>,
+}
+
+async fn queue(
+    State(admin): State<Admin>,
+    Path(name): Path<String>,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let limit = match page {
+        Ok(Query(page)) => page.limit.unwrap_or(USUAL_ENTRIES),
+        Err(rejection) => return Err(Problem(StatusCode::BAD_REQUEST, rejection.body_text())),
+    };
+    if limit > MOST_ENTRIES {
+        let refused = format!("`limit` is at most {MOST_ENTRIES}");
+        return Err(Problem(StatusCode::BAD_REQUEST, refused));
+    }
+    Ok(Json(admin.console.queue(&name, limit).await?).into_response())
+}
+
 async fn reload(State(admin): State<Admin>) -> Result<Response, Problem> {
     Ok(Json(admin.console.reload().await?).into_response())
 }
@@ -150,7 +179,7 @@ async fn nothing_here(request: Request) -> Problem {
 async fn not_that_way(request: Request) -> Response {
     let allowed = match request.uri().path() {
         "/reload" => "POST",
-        path if path.starts_with("/pillows/") => "POST",
+        path if path.starts_with("/pillows/") && !path.ends_with("/queue") => "POST",
         _ => "GET,HEAD",
     };
     let message = format!("{} takes {allowed}, not {}", request.uri().path(), request.method());

@@ -2,7 +2,7 @@
 //!
 //! Rows go nowhere, but are checked against their tables as a database would, counted, and kept to be looked at.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -274,7 +274,15 @@ impl CheckpointStore for MemoryStore {
         let mut due: Vec<Parked> = state.parked.iter().filter(is_due).cloned().collect();
         due.sort_by_key(|parked| (parked.due_at, parked.number));
         due.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        Ok(due)
+        let documents: HashSet<_> =
+            due.iter().map(|parked| (&parked.failure.id.processor, &parked.failure.id.document)).collect();
+        let is_of_them = |parked: &&Parked| {
+            let id = &parked.failure.id;
+            parked.pillow == *pillow && parked.due_at.is_some() && documents.contains(&(&id.processor, &id.document))
+        };
+        let mut waiting: Vec<Parked> = state.parked.iter().filter(is_of_them).cloned().collect();
+        waiting.sort_by_key(|parked| (parked.due_at, parked.number));
+        Ok(waiting)
     }
 
     async fn queue_lengths(&self) -> Result<HashMap<PillowName, QueueLength>, Outage> {

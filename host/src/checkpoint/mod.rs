@@ -247,7 +247,9 @@ pub trait CheckpointStore: Send + Sync {
         Ok(counts)
     }
 
-    /// What is due by `now` in the queue of a pillow, what is due longest first, at most `limit`.
+    /// What is due by `now` in the queue of a pillow, what is due longest first, at most `limit`. By `Timestamp::MAX`
+    /// all is. The other entries of those documents come along, beyond the limit too: who does a document again does all
+    /// that waits of it, and what fails then must be known to have waited.
     async fn queued(&self, pillow: &PillowName, now: Timestamp, limit: u32) -> Result<Vec<Parked>, Outage>;
 
     /// How much waits in the queue of each pillow that has any.

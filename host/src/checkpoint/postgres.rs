@@ -300,7 +300,9 @@ async fn running_on(
 
 /// A time that was selected as microseconds since 1970.
 fn time(row: &PgRow, column: &str) -> Result<Timestamp, sqlx::Error> {
-    Timestamp::from_microsecond(row.try_get(column)?).map_err(undecodable)
+    // The last second of the calendar, for which a delay without end waits, is beyond what microseconds are taken for.
+    let microseconds: i64 = row.try_get(column)?;
+    Timestamp::from_nanosecond(i128::from(microseconds) * 1000).map_err(undecodable)
 }
 
 #[cfg(test)]

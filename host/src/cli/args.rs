@@ -79,6 +79,8 @@ pub(crate) enum Command {
     /// Work on parked failures.
     #[command(subcommand)]
     Errors(ErrorsCommand),
+    /// Show what waits because a processor deferred it: how much of each pillow, or the entries of one.
+    Queue(Queue),
     /// Look at a processor's module, or try it.
     #[command(subcommand)]
     Processor(ProcessorCommand),
@@ -256,6 +258,16 @@ pub(crate) enum ErrorsCommand {
     Drop(Which),
 }
 
+/// Arguments of `queue`.
+#[derive(Debug, Args)]
+pub(crate) struct Queue {
+    /// The pillow.
+    pub(crate) pillow: Option<String>,
+    /// At most so many entries, those that are due first.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) limit: u32,
+}
+
 /// The `processor` commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProcessorCommand {
@@ -291,12 +303,14 @@ pub(crate) enum UcrCommand {
     Profile(UcrProfile),
     /// Run test vectors through the row builder's module, and show what comes out otherwise than expected.
     Vectors(UcrVectors),
+    /// Fill the table of a data source anew, as `rebuild` does; the pillow is found by the data sources of the manifests.
+    Rebuild(UcrRebuild),
 }
 
 /// Arguments of `ucr check`.
 #[derive(Debug, Args)]
 pub(crate) struct UcrCheck {
-    /// Definitions as JSON: a data source, a static one, or a list of them.
+    /// Definitions as JSON, or as YAML (`.yaml`, `.yml`): a data source, a static one, or a list of them.
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
 }
@@ -304,7 +318,7 @@ pub(crate) struct UcrCheck {
 /// Arguments of `ucr rows`.
 #[derive(Debug, Args)]
 pub(crate) struct UcrRows {
-    /// Definitions as JSON: a data source, a static one, or a list of them.
+    /// Definitions as JSON, or as YAML (`.yaml`, `.yml`): a data source, a static one, or a list of them.
     #[arg(long)]
     pub(crate) config: PathBuf,
     /// Documents as JSON: one, a list of them, or one a line.
@@ -324,6 +338,16 @@ pub(crate) struct UcrProfile {
     /// So many times over; the times shown are those of once.
     #[arg(long, default_value = "100")]
     pub(crate) repeat: NonZeroU32,
+}
+
+/// Arguments of `ucr rebuild`.
+#[derive(Debug, Args)]
+pub(crate) struct UcrRebuild {
+    /// The table, or the `table_id` of its data source.
+    pub(crate) table: String,
+    /// The pillow, where several have the table.
+    #[arg(long)]
+    pub(crate) pillow: Option<String>,
 }
 
 /// Arguments of `ucr vectors`.

@@ -114,7 +114,10 @@ pub(super) async fn follow(
             _ = ticks.tick() => {}
             Ok(()) = tokio::signal::ctrl_c() => {
                 shown.bar.finish_and_clear();
-                say_line("the host goes on with it: the same command follows it again, --cancel ends it");
+                say_line(&format!(
+                    "the host goes on with it: the same command follows it again, `pillowtop backfill {} --cancel` ends it",
+                    request.pillow
+                ));
                 return Ok(Some(Outcome::Aborted));
             }
         }

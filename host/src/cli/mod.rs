@@ -10,6 +10,7 @@ mod errors;
 mod output;
 mod processor;
 mod publish;
+mod queue;
 mod rebuild;
 mod retry;
 mod run;
@@ -122,6 +123,7 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Pause { pillow } => switch::run(&arguments, pillow, true).await,
         Command::Resume { pillow } => switch::run(&arguments, pillow, false).await,
         Command::Checkpoint(command) => checkpoint::run(&arguments, command).await,
+        Command::Queue(command) => queue::run(&arguments, command).await,
         Command::Errors(command) => errors::run(&arguments, command).await,
     }
 }

@@ -18,23 +18,34 @@ pub(crate) async fn run(arguments: &Arguments, command: &Rebuild) -> anyhow::Res
     let Some(context) = Context::open(arguments).await? else { return Ok(Outcome::WrongInput) };
     let pillow = PillowName::new(&command.pillow);
     let declared = find(&context, &pillow, &command.table).await?;
+    rebuild(arguments, &context, &declared).await
+}
+
+/// Has a table filled anew, and follows that until it took its place.
+pub(super) async fn rebuild(
+    arguments: &Arguments,
+    context: &Context,
+    declared: &DeclaredTable,
+) -> anyhow::Result<Outcome> {
+    let pillow = &declared.owner.pillow;
+    may_be_rebuilt(declared)?;
     let main = Database::open(context.settings.main().url.reveal()).await?;
     let backfills = Backfills::open(main).await?;
-    let begun = begin(&backfills, &declared).await?;
-    let Some(request) = request(&backfills, &declared, &begun).await? else {
+    let begun = begin(&backfills, declared).await?;
+    let Some(request) = request(&backfills, declared, &begun).await? else {
         let busy = format!(
             "another backfill of {pillow} is under way: a running host fills the new table when that is done, and so does \
              this command then"
         );
         return Err(WrongInput(busy).into());
     };
-    let outcome = match worker(&context, &pillow).await? {
-        Worker::Host => follow(arguments, &context, &backfills, &request).await?,
+    let outcome = match worker(context, pillow).await? {
+        Worker::Host => follow(arguments, context, &backfills, &request).await?,
         Worker::Here => None,
     };
     let outcome = match outcome {
         Some(outcome) => outcome,
-        None => work(arguments, &context, &backfills, &request).await?,
+        None => work(arguments, context, &backfills, &request).await?,
     };
     if backfills.get(request.number).await?.is_some_and(|request| request.state == RequestState::Done) {
         // A host does the same within a second: of the two one finds that it is done.
@@ -64,13 +75,16 @@ async fn find(context: &Context, pillow: &PillowName, table: &str) -> anyhow::Re
         let unknown = format!("pillow {pillow} has no table `{table}`; it has: {}", known.join(", "));
         return Err(WrongInput(unknown).into());
     };
-    let found = declared.swap_remove(at);
-    let reason = match found.table.on_change {
-        TableChange::Rebuild => return Ok(found),
+    Ok(declared.swap_remove(at))
+}
+
+fn may_be_rebuilt(declared: &DeclaredTable) -> anyhow::Result<()> {
+    let reason = match declared.table.on_change {
+        TableChange::Rebuild => return Ok(()),
         TableChange::Refuse => "its processor does not say that it may be",
         TableChange::Keep => "its processor says that it stays as it is, as `disable_destructive_rebuild` asks for",
     };
-    Err(WrongInput(format!("table `{table}` is not rebuilt: {reason}")).into())
+    Err(WrongInput(format!("table `{}` is not rebuilt: {reason}", declared.table.name)).into())
 }
 
 /// In each database that holds the table: makes the new one, unless one is being filled.

@@ -14,6 +14,8 @@ use crate::metrics::Metrics;
 use crate::model::{Clock, Outage, PillowName, chain, timestamp_text};
 use crate::pipeline::{State, Status};
 
+use super::queue::queue_report;
+
 /// Longer than this nobody who asks is kept waiting for the database.
 const DATABASE_LIMIT: Duration = Duration::from_secs(3);
 /// A host whose loop did not come round for this long hangs: a beat is due each second, and gives up after five.
@@ -119,16 +121,28 @@ impl Console {
         limited(self.checkpoints.count_parked()).await
     }
 
+    /// What waits in the queue of a pillow, at most `limit` entries of it, as `queue --json` prints it.
+    ///
+    /// # Errors
+    /// When nothing has this name, or the database does not answer.
+    pub async fn queue(&self, name: &str, limit: u32) -> Result<Value, ConsoleError> {
+        let pillow = PillowName::new(name);
+        let length = limited(self.checkpoints.queue_lengths()).await?.remove(&pillow);
+        if length.is_none() {
+            self.demand(&pillow).await?;
+        }
+        let mut entries = limited(self.checkpoints.queued(&pillow, Timestamp::MAX, limit)).await?;
+        entries.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(queue_report(&pillow, length.unwrap_or_default(), &entries))
+    }
+
     /// Pauses or resumes a pillow, on every host.
     ///
     /// # Errors
     /// When nothing has this name, or the database does not answer.
     pub async fn set_paused(&self, name: &str, paused: bool) -> Result<(), ConsoleError> {
         let pillow = PillowName::new(name);
-        let is_known = self.overview.borrow().knows(&pillow);
-        if !is_known && !self.heartbeats().await?.iter().any(|beat| beat.pillow == pillow) {
-            return Err(ConsoleError::UnknownPillow(name.to_owned()));
-        }
+        self.demand(&pillow).await?;
         limited(self.checkpoints.set_paused(&pillow, paused)).await
     }
 
@@ -146,6 +160,15 @@ impl Console {
             Ok(reloaded) => Ok(reloaded),
             Err(oneshot::error::RecvError { .. }) => Err(ConsoleError::Stopping),
         }
+    }
+
+    /// Refuses a name that no manifest of this host, and no host, has.
+    async fn demand(&self, pillow: &PillowName) -> Result<(), ConsoleError> {
+        let is_known = self.overview.borrow().knows(pillow);
+        if is_known || self.heartbeats().await?.iter().any(|beat| beat.pillow == *pillow) {
+            return Ok(());
+        }
+        Err(ConsoleError::UnknownPillow(pillow.to_string()))
     }
 
     async fn heartbeats(&self) -> Result<Vec<Heartbeat>, ConsoleError> {

@@ -321,6 +321,8 @@ pub struct DeclaredTable {
     pub table: Table,
     /// The sinks that hold it.
     pub sinks: Vec<Arc<dyn Sink>>,
+    /// The whole configuration of its processor, with its lists, as JSON.
+    pub config: Arc<str>,
 }
 
 /// The tables that the processors of a manifest declare, without making any.
@@ -342,9 +344,11 @@ pub async fn declared_tables(settings: &Settings, manifest: &Manifest) -> Result
             stage.engines.insert(Arc::clone(engine), sink);
         }
         let owner = Owner { pillow: manifest.name().clone(), processor: entry.name.clone() };
+        let config: Arc<str> = lists::config(entry, lists)?.into();
         for table in stage.tables_declared() {
             let sinks = stage.table_sinks(table).into_iter().cloned().collect();
-            found.push(DeclaredTable { owner: owner.clone(), table: Table::clone(table), sinks });
+            let (owner, config) = (owner.clone(), Arc::clone(&config));
+            found.push(DeclaredTable { owner, table: Table::clone(table), sinks, config });
         }
     }
     Ok(found)

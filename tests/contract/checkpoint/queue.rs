@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use pillowtop::checkpoint::{MOST_ATTEMPTS, Parked, ParkedFilter, Queue, QueueLength, Settlement};
 use pillowtop::model::{Failure, FailureId, FailureKind, PillowName};
 
@@ -48,6 +49,17 @@ pub(crate) async fn a_deferral_waits_in_the_queue_and_is_no_failure(bench: Bench
     assert_eq!(entry.due_at, Some(time("2026-02-03T10:01:00Z")));
     assert!(bench.store.queued(&PillowName::new("other"), time("2026-02-04T10:00:00Z"), 9).await.unwrap().is_empty());
 
+    // By the end of all time everything is due, also what waits for ever, and no more is read than was asked for.
+    let forever = Queue { delay: Duration::MAX, ..Queue::default() };
+    let never = Settlement { parked: vec![deferral("z", "visits")], queue: forever, ..settlement(epoch) };
+    bench.store.settle(&never).await.unwrap();
+    let listed = async |limit| {
+        let entries = bench.store.queued(&pillow(), Timestamp::MAX, limit).await.unwrap();
+        entries.iter().map(|entry| entry.failure.id.document.id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!((listed(9).await, listed(1).await), (vec!["a".to_owned(), "z".to_owned()], vec!["a".to_owned()]));
+    bench.store.settle(&Settlement { resolved: vec![resolved("z", &[])], ..settlement(epoch) }).await.unwrap();
+
     // However often it changes meanwhile, it is one entry, and due when the first change is.
     bench.store.settle(&defer("2026-02-03T10:00:30Z")).await.unwrap();
     assert_eq!(length(&bench).await, QueueLength { entries: 1, oldest: Some(time(START)) });
@@ -60,6 +72,32 @@ pub(crate) async fn a_deferral_waits_in_the_queue_and_is_no_failure(bench: Bench
     bench.store.settle(&done).await.unwrap();
     let left = due(&bench, "2026-02-04T10:00:00Z").await;
     assert_eq!(left.iter().map(|entry| entry.failure.id.part.as_deref()).collect::<Vec<_>>(), [Some("births")]);
+}
+
+pub(crate) async fn all_that_waits_of_a_document_is_taken_up_together(bench: Bench) {
+    let epoch = acquire(&bench).await;
+    let defer = |parts: &[(&str, &str)], at: &str| Settlement {
+        parked: parts.iter().map(|(id, part)| deferral(id, part)).collect(),
+        queue: queue(&[]),
+        time: time(at),
+        ..settlement(epoch)
+    };
+    bench.store.settle(&defer(&[("a", "visits"), ("b", "visits")], START)).await.unwrap();
+    bench.store.settle(&defer(&[("c", "visits"), ("a", "births")], "2026-02-03T10:00:30Z")).await.unwrap();
+    let taken = async |at: &str, limit: u32| {
+        let entries = bench.store.queued(&pillow(), time(at), limit).await.unwrap();
+        let of =
+            |entry: &Parked| format!("{}/{}", entry.failure.id.document.id, entry.failure.id.part.as_deref().unwrap());
+        entries.iter().map(of).collect::<Vec<_>>()
+    };
+    // Also what is due later, or beyond the limit: else it would be parked when it fails with the rest.
+    assert_eq!(taken("2026-02-03T10:01:00Z", 9).await, ["a/visits", "b/visits", "a/births"]);
+    assert_eq!(taken("2026-02-03T10:01:00Z", 1).await, ["a/visits", "a/births"]);
+    assert_eq!(taken("2026-02-03T10:02:00Z", 2).await, ["a/visits", "b/visits", "a/births"]);
+    // What is parked of the document is not.
+    let parked = Settlement { parked: vec![failure("a", Some("deaths"), "x")], ..settlement(epoch) };
+    bench.store.settle(&parked).await.unwrap();
+    assert_eq!(taken("2026-02-03T10:01:00Z", 1).await, ["a/visits", "a/births"]);
 }
 
 pub(crate) async fn what_fails_in_the_queue_waits_again_until_it_failed_too_often(bench: Bench) {

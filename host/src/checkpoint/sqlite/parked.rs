@@ -152,9 +152,17 @@ pub(super) async fn queued(
     now: Timestamp,
     limit: u32,
 ) -> Result<Vec<Parked>, sqlx::Error> {
+    // `cross join` keeps SQLite from reading the whole queue.
     let rows = sqlx::query(
-        "select * from pillowtop_parked where pillow = ? and due_at is not null and due_at <= ? order by due_at, number
-         limit ?",
+        "select parked.* from (
+             select distinct processor, source, document from (
+                 select processor, source, document from pillowtop_parked
+                 where pillow = ?1 and due_at is not null and due_at <= ?2 order by due_at, number limit ?3)) as taken
+         cross join pillowtop_parked as parked
+           on parked.pillow = ?1 and parked.processor = taken.processor and parked.source = taken.source
+          and parked.document = taken.document
+         where parked.due_at is not null
+         order by parked.due_at, parked.number",
     )
     .bind(pillow.as_str())
     .bind(timestamp_text(now))

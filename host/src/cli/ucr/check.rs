@@ -12,8 +12,14 @@ pub(crate) fn run(arguments: &Arguments, wanted: &UcrCheck) -> anyhow::Result<Ou
     let mut problems = Vec::new();
     let mut count = 0;
     for file in &wanted.files {
-        let text = files::read(file)?;
         let name = file.display().to_string();
+        let text = match files::json(file, files::read(file)?) {
+            Ok(text) => text,
+            Err(problem) => {
+                problems.push((name, String::new(), problem));
+                continue;
+            }
+        };
         match files::definitions(&text) {
             Ok(definitions) => {
                 for (place, definition) in definitions {

@@ -1,4 +1,4 @@
-//! Reads files with JSON: definitions of data sources, documents.
+//! Reads files: definitions of data sources as JSON or YAML, documents as JSON.
 
 use std::path::Path;
 
@@ -6,6 +6,8 @@ use anyhow::Context as _;
 use ucr::DataSource;
 use ucr::data_source::read_definitions;
 use ucr::value::{JsonError, Value, parse};
+
+use crate::yaml;
 
 pub(crate) fn read(file: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("could not read {}", file.display()))
@@ -19,9 +21,9 @@ pub(crate) fn wrong(file: &Path, problem: &str) -> anyhow::Error {
 /// The data sources that a file defines; none, when it is wrong, and what is wrong was printed.
 ///
 /// # Errors
-/// The file cannot be read, or is no JSON.
+/// The file cannot be read, or is neither JSON nor YAML.
 pub(crate) fn sources(file: &Path) -> anyhow::Result<Option<Vec<DataSource>>> {
-    let text = read(file)?;
+    let text = json(file, read(file)?).map_err(|problem| wrong(file, &problem))?;
     let mut sources = Vec::new();
     for (_, definition) in definitions(&text).map_err(|problem| wrong(file, &problem))? {
         match read_definitions(&definition, None) {
@@ -46,6 +48,17 @@ pub(crate) fn related(file: Option<&Path>, sources: &[DataSource]) -> anyhow::Re
         eprintln!("note: look-ups find nothing here; --related gives what they are to find");
     }
     file.map_or_else(|| Ok("{}".to_owned()), read)
+}
+
+/// The text of a file of definitions as JSON.
+///
+/// # Errors
+/// A file of YAML is none, or says what JSON cannot; where.
+pub(crate) fn json(file: &Path, text: String) -> Result<String, String> {
+    if !yaml::is_yaml(file) {
+        return Ok(text);
+    }
+    yaml::to_json(&text).map_err(|error| error.to_string())
 }
 
 /// The definitions in a file, each with its place there: one, or a list of them.

@@ -1,10 +1,11 @@
-//! `ucr check|rows|profile|vectors`: data sources of user configurable reports, without a pipeline.
+//! `ucr check|rows|profile|vectors|rebuild`: data sources of user configurable reports; all but the last without a pipeline.
 
 mod check;
 mod component;
 mod files;
 mod pillow;
 mod profile;
+mod rebuild;
 mod rows;
 mod stopwatch;
 mod vectors;
@@ -17,6 +18,7 @@ pub(crate) async fn run(arguments: &Arguments, command: &UcrCommand) -> anyhow::
         UcrCommand::Check(wanted) => check::run(arguments, wanted),
         UcrCommand::Rows(wanted) => rows::run(arguments, wanted),
         UcrCommand::Profile(wanted) => profile::run(arguments, wanted),
+        UcrCommand::Rebuild(wanted) => Box::pin(rebuild::run(arguments, wanted)).await,
         UcrCommand::Vectors(wanted) => {
             let (json, wanted) = (arguments.json, wanted.clone());
             // Compiling and running block.

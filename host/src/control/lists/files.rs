@@ -1,4 +1,4 @@
-//! Lists in files.
+//! Lists in files, of JSON or YAML.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -6,6 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
+
+use crate::yaml;
 
 use super::content::{Content, Element, Found};
 
@@ -89,6 +91,14 @@ impl Files {
 
 /// A list of elements, or one alone.
 fn parse(file: &Path, text: &str) -> Result<Vec<Element>, String> {
+    if yaml::is_yaml(file) {
+        let json = yaml::to_json(text).map_err(|error| error.to_string())?;
+        return elements(file, &json);
+    }
+    elements(file, text)
+}
+
+fn elements(file: &Path, text: &str) -> Result<Vec<Element>, String> {
     let no_json = |error: serde_json::Error| format!("it is no JSON: {error}");
     let raw: &RawValue = serde_json::from_str(text).map_err(no_json)?;
     if !raw.get().starts_with('[') {
@@ -246,6 +256,21 @@ mod tests {
             0,
         );
         folder.check("a.json", &["a.json={\"a\": 1.0}"], 0);
+    }
+
+    #[test]
+    fn files_of_yaml_stand_beside_those_of_json() {
+        let mut folder = Folder::new();
+        folder.write("a.yaml", "# one\na: 2015-01-31\nb: yes\n");
+        folder.write("b.YML", "- 1\n- {c: ~}\n");
+        folder.write("c.json", "3");
+        let good = ["a.yaml={\"a\":\"2015-01-31\",\"b\":true}", "b.YML: [0]=1", "b.YML: [1]={\"c\":null}", "c.json=3"];
+        folder.check("*", &good, 0);
+        // A file that turns bad keeps what it said, and the place is told.
+        folder.write("a.yaml", "a: 1\n b: 2\n");
+        folder.check("*", &good, 1);
+        let problem = &folder.look("*").problems[0];
+        assert!(problem.contains("/a.yaml: line 2, column 3: it is no YAML: "), "{problem}");
     }
 
     #[test]
