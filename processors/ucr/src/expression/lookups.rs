@@ -142,7 +142,7 @@ fn ancestor<'a>(id: &Value<'a>, wanted: &Value<'a>, context: &Context<'_, 'a>) -
 }
 
 fn without_lineage<'a>(location: &Value<'a>) -> Value<'a> {
-    let Some(dict) = location.as_dict() else { return location.clone() };
+    let Some(dict) = location.as_dict().filter(|dict| dict.get("lineage").is_some()) else { return location.clone() };
     let kept = dict.iter().filter(|(key, _)| key.as_str() != Some("lineage"));
     Value::dict(kept.map(|(key, value)| (key.clone(), value.clone())).collect())
 }
