@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{AUTHORIZATION, ETAG};
 use reqwest::{Client, IntoUrl, Method, RequestBuilder, StatusCode, Url};
 
@@ -19,6 +20,9 @@ use super::DocumentStore;
 /// Where the id goes, and where the source.
 const ID: &str = "{id}";
 const SOURCE: &str = "{source}";
+
+/// All but what is never a sign of an address's own (RFC 3986, section 2.3).
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -107,16 +111,9 @@ impl DocumentStore for HttpDocuments {
     }
 }
 
-/// Any text as one segment of a path: everything but letters, digits, `-`, `_`, `.` and `~` is escaped.
+/// Any text as one segment of a path.
 fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => escaped.push(char::from(byte)),
-            other => escaped.push_str(&format!("%{other:02X}")),
-        }
-    }
-    escaped
+    utf8_percent_encode(text, ESCAPED).to_string()
 }
 
 #[cfg(test)]
