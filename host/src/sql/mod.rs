@@ -189,7 +189,7 @@ async fn open_sqlite(connections: u32, options: &SqliteConnectOptions) -> Result
 }
 
 /// Whether the address is one of PostgreSQL.
-fn is_postgres(url: &str) -> bool {
+pub(crate) fn is_postgres(url: &str) -> bool {
     ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme))
 }
 
