@@ -10,6 +10,7 @@ mod arrays;
 mod ask;
 mod dialect;
 mod error;
+mod portable;
 pub mod rebuild;
 pub mod rows;
 pub mod schema;
@@ -32,6 +33,7 @@ use tokio::time::{Instant, sleep};
 pub use ask::{Answer, AskError, ask};
 pub use dialect::Dialect;
 pub use error::{Error, Rejection};
+pub(crate) use portable::Given;
 pub(crate) use schema::LOCK as SCHEMA_LOCK;
 #[cfg(test)]
 pub(crate) use testing::{Kind, Scratch, both};
@@ -95,7 +97,7 @@ pub enum Transaction {
     Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
 }
 
-/// A connection inside a transaction.
+/// A connection; outside of this room always one inside a transaction.
 #[derive(Debug)]
 pub enum Connection<'c> {
     /// To SQLite.
