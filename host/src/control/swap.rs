@@ -54,6 +54,15 @@ pub(super) enum Scope {
     Everything,
 }
 
+/// When what could not be built is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// After a wait: the same files may do then.
+    Later,
+    /// When its files change.
+    WhenChanged,
+}
+
 /// Why a generation cannot take over. Whatever ran before still does.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BuildError {
@@ -108,9 +117,18 @@ pub(super) enum BuildError {
 }
 
 impl BuildError {
-    /// Whether the same files may do later, because something beside them was in the way.
-    pub(super) fn may_pass(&self) -> bool {
-        matches!(self, Self::Resources(_) | Self::Loader(_) | Self::Refused { source: PrepareError::Outage(_), .. })
+    /// Whether something beside the files was in the way.
+    pub(super) fn retry(&self) -> Retry {
+        match self {
+            Self::Resources(_) | Self::Loader(_) | Self::Refused { source: PrepareError::Outage(_), .. } => {
+                Retry::Later
+            }
+            Self::Processor { .. }
+            | Self::List { .. }
+            | Self::NoSink { .. }
+            | Self::NotGranted { .. }
+            | Self::Refused { .. } => Retry::WhenChanged,
+        }
     }
 }
 
