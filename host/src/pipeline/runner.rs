@@ -147,7 +147,7 @@ enum Event {
     /// A partition that leaves has had its time.
     Overdue,
     /// Partitions were acquired.
-    Taken(Vec<Taken>),
+    Taken(Result<Vec<Taken>, JoinError>),
     Carried(Result<Carried, JoinError>),
     Settled(Result<(Done, Duration), JoinError>),
     Retry(Vec<Parked>),
@@ -258,7 +258,7 @@ impl Runner {
                     }
                 }
                 Event::Overdue => {}
-                Event::Taken(taken) => {
+                Event::Taken(Ok(taken)) => {
                     self.at_end = false;
                     if let Err(error) = self.begin(feed, taken) {
                         return End::Feed(error);
@@ -285,6 +285,7 @@ impl Runner {
                 }
                 Event::Carried(Err(error))
                 | Event::Settled(Err(error))
+                | Event::Taken(Err(error))
                 | Event::Measured(Err(error))
                 | Event::Backfill(Some(Err(error))) => {
                     return End::Failed(error.to_string());

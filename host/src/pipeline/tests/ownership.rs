@@ -9,8 +9,8 @@ use super::processors::{Gate, id, indexer, indexer_after, trap};
 use crate::checkpoint::{CheckpointStore as _, Heartbeat};
 use crate::feed::Event;
 use crate::model::{Clock, Partition};
-use crate::pipeline::State;
 use crate::pipeline::ownership::HAND_OVER_LIMIT;
+use crate::pipeline::{End, State};
 use crate::processor::native::NativeProcessor;
 
 /// A bench whose host reads what a test gives it.
@@ -210,6 +210,16 @@ async fn an_outage_while_partitions_are_taken_over_is_waited_out() {
     run.caught_up().await;
     assert_eq!(bench.at().await, [Some(1)]);
     run.stopped().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_defect_while_partitions_are_taken_over_ends_the_run() {
+    let bench = member(1, 1);
+    bench.checkpoints.die_in_acquire();
+    let mut run = bench.run(&indexer());
+    give(&bench, &[0]);
+    let end = run.ended().await;
+    assert!(matches!(&end, End::Failed(reason) if reason.contains("panicked")), "{end:?}");
 }
 
 #[tokio::test(start_paused = true)]
