@@ -21,7 +21,7 @@ use crate::sink::{Rejected, Sink, Versioned};
 
 use super::backoff::Backoff;
 use super::halt::{Cause, FailureWindow, causes};
-use super::process::{Processed, failure_of};
+use super::process::{Processed, StagedWrite, failure_of};
 use super::status::{Need, Status};
 
 /// What settling needs; shared by all settles of a run.
@@ -77,6 +77,15 @@ struct Load {
     ended: Option<SystemTime>,
 }
 
+/// The writes of a group by where they go.
+#[derive(Default)]
+struct Sorted {
+    loads: Vec<Load>,
+    /// What goes into the settle, and which batch each row came from.
+    rows: Vec<RowWrite>,
+    rows_from: Vec<usize>,
+}
+
 /// Where a write came from.
 struct Origin {
     /// Which batch of the group.
@@ -98,7 +107,7 @@ impl Settler {
     /// Settles a group. Waits as long as a sink or the database is down, unless `stop` says otherwise; never cut off
     /// half-way by its caller.
     pub(super) async fn settle(&self, mut group: Group, stop: &CancellationToken) -> Done {
-        let (mut loads, rows, rows_from) = sort(&mut group.batches);
+        let Sorted { mut loads, rows, rows_from } = sort(&mut group.batches);
         let mut backoff = Backoff::new(group.batches.first().map_or(1, |processed| processed.batch.version.0));
         let mut tried_at = Instant::now();
         while let Err(outage) = self.status.expect(Need::Sink, deliver_all(&mut loads)).await {
@@ -319,61 +328,61 @@ fn reject(batches: &mut [Processed], loads: Vec<Load>) {
     }
 }
 
-/// Sorts the writes by where they go: to sinks, or as rows, with the batch of each, into the settle. Generations share their sinks, so what two of
-/// them wrote for one sink goes to it in the order of the lane.
-fn sort(batches: &mut [Processed]) -> (Vec<Load>, Vec<RowWrite>, Vec<usize>) {
-    let mut loads: Vec<Load> = Vec::new();
-    let (mut rows, mut rows_from) = (Vec::new(), Vec::new());
+/// Sorts the writes by where they go: to sinks, or as rows, with the batch of each, into the settle. Generations share
+/// their sinks, so what two of them wrote for one sink goes to it in the order of the lane.
+fn sort(batches: &mut [Processed]) -> Sorted {
+    let mut sorted = Sorted::default();
     for (at, processed) in batches.iter_mut().enumerate() {
+        let generation = Arc::clone(&processed.generation);
         for staged in std::mem::take(&mut processed.writes) {
-            let stage = &processed.generation.stages[staged.stage];
-            let change = &processed.batch.changes[staged.change];
-            let counts = stage.counts.of(&staged.write);
             // A generation is assembled with a sink for everything that its description declares, and a write to
             // anything else was refused when the processor answered.
-            let sink = stage.sink(&staged.write).expect("a declared target has a sink");
-            let further = stage.further_sinks(&staged.write).into_iter().map(|sink| (sink, staged.write.clone()));
-            let further: Vec<_> = further.collect();
-            for (sink, write) in further.into_iter().chain([(sink, staged.write)]) {
-                match write {
-                    Write::Rows { table, op } if sink.rows_settle() => {
-                        let declared = stage.table(&table).expect("the table was checked against the description");
-                        rows_from.push(at);
-                        rows.push(RowWrite {
-                            processor: stage.name.clone(),
-                            document: change.key.clone(),
-                            table: Arc::clone(declared),
-                            op,
-                        });
-                    }
-                    write => {
-                        let load = match loads.iter_mut().position(|load| Arc::ptr_eq(&load.sink, sink)) {
-                            Some(known) => &mut loads[known],
-                            None => {
-                                loads.push(Load::new(sink, counts.clone()));
-                                loads.last_mut().expect("it was pushed a line above")
-                            }
-                        };
-                        let part = stage.part(&write);
-                        let table = match &write {
-                            Write::Rows { table, .. } => stage.table(table).cloned(),
-                            _ => None,
-                        };
-                        load.origin.push(Origin { batch: at, stage: staged.stage, change: staged.change, part });
-                        processed.sent += 1;
-                        load.writes.push(Versioned {
-                            processor: stage.name.clone(),
-                            document: change.key.clone(),
-                            version: processed.versions[staged.change],
-                            write,
-                            table,
-                        });
-                    }
-                }
+            let stage = &generation.stages[staged.stage];
+            let first = stage.sink(&staged.write).expect("a declared target has a sink");
+            for sink in stage.further_sinks(&staged.write) {
+                sorted.put((at, processed), sink, StagedWrite { write: staged.write.clone(), ..staged });
             }
+            sorted.put((at, processed), first, staged);
         }
     }
-    (loads, rows, rows_from)
+    sorted
+}
+
+impl Sorted {
+    /// Adds a write of a batch to what goes to this sink.
+    fn put(&mut self, (at, processed): (usize, &mut Processed), sink: &Arc<dyn Sink>, staged: StagedWrite) {
+        let stage = &processed.generation.stages[staged.stage];
+        let document = processed.batch.changes[staged.change].key.clone();
+        let table = match &staged.write {
+            Write::Rows { table, .. } => stage.table(table),
+            _ => None,
+        };
+        if sink.rows_settle()
+            && let Write::Rows { op, .. } = staged.write
+        {
+            let table = Arc::clone(table.expect("the table was checked against the description"));
+            self.rows_from.push(at);
+            self.rows.push(RowWrite { processor: stage.name.clone(), document, table, op });
+            return;
+        }
+        let load = match self.loads.iter_mut().position(|load| Arc::ptr_eq(&load.sink, sink)) {
+            Some(known) => &mut self.loads[known],
+            None => {
+                self.loads.push(Load::new(sink, stage.counts.of(&staged.write).clone()));
+                self.loads.last_mut().expect("it was pushed a line above")
+            }
+        };
+        let part = stage.part(&staged.write);
+        load.origin.push(Origin { batch: at, stage: staged.stage, change: staged.change, part });
+        load.writes.push(Versioned {
+            processor: stage.name.clone(),
+            document,
+            version: processed.versions[staged.change],
+            table: table.cloned(),
+            write: staged.write,
+        });
+        processed.sent += 1;
+    }
 }
 
 /// Counts rows that settled. A rejection names its processor.
