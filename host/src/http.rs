@@ -7,7 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Client, Method, RequestBuilder, Url};
+use bytes::Bytes;
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
+use serde::Deserialize;
 
 use crate::model::Outage;
 
@@ -66,6 +69,33 @@ impl Server {
         // The client takes user and password out of the address and makes a header of them.
         self.client.request(method, url)
     }
+}
+
+/// The request with `body` in it.
+pub fn with_json(request: RequestBuilder, body: &serde_json::Value) -> RequestBuilder {
+    request.header(CONTENT_TYPE, "application/json").body(body.to_string())
+}
+
+/// What the server answers to `request`. Messages call it `server`: the address of a request may hold a secret.
+///
+/// # Errors
+/// When it does not answer, or answers with any status but 200.
+pub async fn ask(request: RequestBuilder, server: &str) -> Result<Bytes, Outage> {
+    let lost = |error: reqwest::Error| Outage::new(format!("{server} does not answer"), error.without_url());
+    let answer = request.send().await.map_err(lost)?;
+    match answer.status() {
+        StatusCode::OK => answer.bytes().await.map_err(lost),
+        status => Err(Outage { operation: format!("{server} answers {status}"), source: None }),
+    }
+}
+
+/// Reads the answer of `server`, which is JSON.
+///
+/// # Errors
+/// When it is something else.
+pub fn read<'a, T: Deserialize<'a>>(answer: &'a [u8], server: &str) -> Result<T, Outage> {
+    let odd = |error| Outage::new(format!("could not read the answer of {server}"), error);
+    serde_json::from_slice(answer).map_err(odd)
 }
 
 #[cfg(test)]

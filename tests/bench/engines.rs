@@ -12,11 +12,12 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::time::ClockId;
+use sqlx::PgPool;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::broker::Broker;
-use super::engine::{self, Ran};
+use super::engine::{self, Ran, Resident};
 use super::measure::{Cost, Variant, interleaved, median, now, share};
 use super::report::{Goal, Report, Unit};
 use super::service::Service;
@@ -237,6 +238,18 @@ impl Host {
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
+}
+
+/// Follows a new topic of the shared broker: so many pillows, and the new database that they write rows to. The folder
+/// stays as long as it is held.
+pub(crate) async fn following(topic: &str, partitions: i32, pillows: usize) -> (Host, Resident, PgPool) {
+    let broker = Broker::shared();
+    broker.create_topic(topic, partitions).await;
+    let database = postgres::database().await;
+    let pool = PgPool::connect(&database).await.unwrap();
+    let host = Host::new(&Place { broker, topic, changes: 0, to: To::Rows(database) }, pillows);
+    let program = Resident::start(host.command(&["run"]));
+    (host, program, pool)
 }
 
 /// The time, in microseconds since 1970, as it also stands in documents whose way is timed.

@@ -13,12 +13,11 @@ use sqlx::{AssertSqlSafe, PgPool};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::broker::{Broker, LIMIT};
-use super::engine::Resident;
-use super::engines::{Host, Place, To, microseconds};
+use super::engines::{following, microseconds};
 use super::measure::{peak, quantile};
 use super::program::cpu_of;
 use super::report::{Goal, Report, Unit};
-use super::{built, case, input, postgres};
+use super::{built, case, input};
 
 const TOPIC: &str = "bench-lag";
 const PARTITIONS: i32 = 4;
@@ -35,19 +34,14 @@ pub(crate) fn measure(report: &mut Report) {
 }
 
 async fn run(report: &mut Report) {
-    let broker = Broker::shared();
-    broker.create_topic(TOPIC, PARTITIONS).await;
-    let database = postgres::database().await;
-    let place = Place { broker, topic: TOPIC, changes: 0, to: To::Rows(database.clone()) };
-    let host = Host::new(&place, 1);
-    let program = Resident::start(host.command(&["run"]));
-    let pool = PgPool::connect(&database).await.unwrap();
+    let (_host, program, pool) = following(TOPIC, PARTITIONS, 1).await;
     listen_to_rows(&pool).await;
     let mut listener = PgListener::connect_with(&pool).await.unwrap();
     listener.listen("measured").await.unwrap();
 
+    let address = &Broker::shared().address;
     let producer: BaseProducer =
-        ClientConfig::new().set("bootstrap.servers", &broker.address).set("linger.ms", "0").create().unwrap();
+        ClientConfig::new().set("bootstrap.servers", address).set("linger.ms", "0").create().unwrap();
     let (warm, all) = (WARM_SECONDS * PER_SECOND, (WARM_SECONDS + SECONDS) * PER_SECOND);
     let mut seen: HashMap<String, i64> = HashMap::new();
     let mut cpu = Duration::ZERO;

@@ -7,12 +7,11 @@ use sqlx::{AssertSqlSafe, PgPool};
 use tokio::time::{Instant, interval};
 
 use super::broker::{Broker, LIMIT};
-use super::engine::Resident;
-use super::engines::{Host, Place, To};
+use super::engines::following;
 use super::measure::{peak, share};
 use super::program::cpu_of;
 use super::report::{Goal, Report, Unit};
-use super::{built, case, input, postgres};
+use super::{built, case, input};
 
 const TOPIC: &str = "bench-pillows";
 const PARTITIONS: i32 = 4;
@@ -31,13 +30,7 @@ pub(crate) fn measure(report: &mut Report) {
 }
 
 async fn run(report: &mut Report) {
-    let broker = Broker::shared();
-    broker.create_topic(TOPIC, PARTITIONS).await;
-    let database = postgres::database().await;
-    let pool = PgPool::connect(&database).await.unwrap();
-    let place = Place { broker, topic: TOPIC, changes: changes(), to: To::Rows(database) };
-    let host = Host::new(&place, PILLOWS);
-    let program = Resident::start(host.command(&["run"]));
+    let (_host, program, pool) = following(TOPIC, PARTITIONS, PILLOWS).await;
     wait_for(&pool, 0).await;
     let megabytes = |name: &str| {
         let status = fs::read_to_string(format!("/proc/{}/status", program.id())).unwrap();
@@ -50,7 +43,7 @@ async fn run(report: &mut Report) {
     report.row(&format!("{what}, nothing read: resident"), Unit::Megabytes, Some(before), None, goal);
 
     let cpu = cpu_of(program.id());
-    input::publish(broker, TOPIC, PARTITIONS, changes());
+    input::publish(Broker::shared(), TOPIC, PARTITIONS, changes());
     wait_for(&pool, changes()).await;
     let per_change = (cpu_of(program.id()) - cpu).as_secs_f64() * 1e9 / (PILLOWS * changes()) as f64;
     let most = peak(program.id()).unwrap();

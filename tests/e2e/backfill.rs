@@ -169,10 +169,7 @@ async fn a_change_log_and_documents_in_postgres_feed_a_pillow() {
     let url = crate::postgres::database().await;
     let site = Site::embedded();
     let settings = crate::support::site::read(&site.path("pillowtop.toml"));
-    let settings = settings
-        .replace("kind = \"changelog\"", "kind = \"changelog\"\ndatabase = \"hq\"")
-        .replace("[documents.store]\nkind = \"sql\"", "[documents.store]\nkind = \"sql\"\ndatabase = \"hq\"")
-        .replace("id in (:ids)", "id = any(:ids)");
+    let settings = settings.replace("\"main\"", "\"hq\"").replace("id in (:ids)", "id = any(:ids)");
     site.write("pillowtop.toml", &format!("{settings}\n[databases.hq]\nurl = \"{url}\"\n"));
     site.pillow("visits", &(pillows::reads("form-sql") + &pillows::visits()));
     let forms = forms(40);

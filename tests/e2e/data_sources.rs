@@ -352,9 +352,7 @@ async fn data_sources_in_a_table_of_postgresql_are_followed() {
         .await;
     let people = definition(source("people", "person", "name"));
     execute(format!("insert into data_sources (definition) values ('{people}')")).await;
-    let site = Site::embedded();
-    let settings = crate::support::site::read(&site.path("pillowtop.toml"));
-    site.write("pillowtop.toml", &format!("[databases.reports]\nurl = \"{url}\"\n{settings}"));
+    let site = Site::with_settings(&format!("[databases.reports]\nurl = \"{url}\"\n"));
     site.pillow(
         "reports",
         &reports(
@@ -387,13 +385,10 @@ poll = "100 ms"
 async fn data_sources_in_couchdb_are_followed_and_stay_in_force_while_it_is_away() {
     let server = tokio::task::spawn_blocking(|| Service::own("couchdb")).await.unwrap();
     let couch = Couch::on(&server.address).await;
-    let site = Site::embedded();
-    let settings = crate::support::site::read(&site.path("pillowtop.toml"));
-    let store = format!(
+    let site = Site::with_settings(&format!(
         "[documents.meta]\nkind = \"couchdb\"\nurl = \"{}\"\ndatabase = \"{}\"\n",
         couch.server, couch.database
-    );
-    site.write("pillowtop.toml", &format!("{store}{settings}"));
+    ));
     site.pillow(
         "reports",
         &reports(

@@ -3,6 +3,9 @@
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
+use crate::support::embedded;
+use crate::support::site::limits;
+
 /// Where checkpoints and tables are.
 pub(crate) struct Database {
     pub(crate) url: String,
@@ -11,35 +14,8 @@ pub(crate) struct Database {
 /// Settings with checkpoints and tables in the database at `url`; the change log and the documents stay in a file beside
 /// the settings.
 pub(crate) fn settings(url: &str) -> String {
-    let compiled = concat!(env!("CARGO_TARGET_TMPDIR"), "/compiled-guests");
-    format!(
-        r#"
-[database]
-url = "{url}"
-
-[databases.log]
-url = "sqlite:log.db"
-
-[feeds.log]
-kind = "changelog"
-database = "log"
-
-[documents.store]
-kind = "sql"
-database = "log"
-query = "select id, document, revision, deleted from documents where id in (:ids)"
-
-[sinks.tables]
-kind = "sql"
-
-[sinks.search]
-kind = "search"
-folder = "search"
-
-[limits]
-module-cache = {compiled:?}
-"#
-    )
+    let databases = format!("[database]\nurl = \"{url}\"\n\n[databases.log]\nurl = \"sqlite:log.db\"\n");
+    databases + &embedded::change_log("log") + embedded::TABLES + embedded::SEARCH + &limits()
 }
 
 impl Database {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::support::documents::lines;
-use crate::support::site::{Site, read};
+use crate::support::site::{Site, limits, read};
 use crate::ucr::{reports, source, table};
 
 /// A site whose databases are all the one at `url`, where a list of ids is asked for with `ids`.
@@ -16,7 +16,6 @@ struct World {
 impl World {
     fn new(url: &str, ids: &str) -> Self {
         let site = Site::embedded();
-        let compiled = concat!(env!("CARGO_TARGET_TMPDIR"), "/compiled-guests");
         site.write(
             "pillowtop.toml",
             &format!(
@@ -57,10 +56,8 @@ kind = "sql"
 
 [metrics]
 file = "metrics.prom"
-
-[limits]
-module-cache = {compiled:?}
-"#
+{}"#,
+                limits()
             ),
         );
         Self { site, url: url.to_owned() }

@@ -24,14 +24,7 @@ impl World {
     async fn postgres() -> Self {
         let url = crate::postgres::database().await;
         let site = Site::embedded();
-        let settings = read(&site.path("pillowtop.toml"))
-            .replace(
-                "url = \"sqlite:pillowtop.db\"",
-                &format!("url = \"{url}\"\n\n[databases.log]\nurl = \"sqlite:pillowtop.db\""),
-            )
-            .replace("kind = \"changelog\"", "kind = \"changelog\"\ndatabase = \"log\"")
-            .replace("[documents.store]\nkind = \"sql\"", "[documents.store]\nkind = \"sql\"\ndatabase = \"log\"");
-        site.write("pillowtop.toml", &settings);
+        site.write("pillowtop.toml", &crate::database::settings(&url));
         Self { site, url: Some(url) }
     }
 

@@ -17,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 use crate::ledger::{everything, rows_and_checkpoints_agree};
 use crate::load::Load;
 use crate::support::documents::{Expected, id};
-use crate::support::pillows;
-use crate::support::site::Site;
+use crate::support::site::{Site, limits};
 use crate::support::wait::{until, until_within};
+use crate::support::{embedded, pillows};
 use crate::watched::{Samples, Watched};
 use crate::world::{IN_FLIGHT, Servers, TOPICS, World};
 use crate::{ALL_LIMIT, MANY};
@@ -296,9 +296,8 @@ impl Scene {
 /// A host whose checkpoints are in a file: `away` writes rows to PostgreSQL, `near` needs no server at all. Both read the
 /// change log of the other host's application.
 fn beside(application: &Site, database: &str) -> Site {
-    let site = Site::with_settings("");
+    let site = Site::embedded();
     let log = application.path("application.db");
-    let compiled = concat!(env!("CARGO_TARGET_TMPDIR"), "/compiled-guests");
     let settings = format!(
         r#"
 [database]
@@ -310,31 +309,16 @@ url = "sqlite:{}"
 [databases.away]
 url = "{database}"
 
-[feeds.log]
-kind = "changelog"
-database = "application"
-
-[documents.store]
-kind = "sql"
-database = "application"
-query = "select id, document, revision, deleted from documents where id in (:ids)"
-
 [sinks.tables]
 kind = "sql"
 database = "away"
-
-[sinks.search]
-kind = "search"
-folder = "search"
-
-[limits]
-module-cache = {compiled:?}
 
 [admin]
 listen = "127.0.0.1:0"
 "#,
         log.display()
     );
+    let settings = settings + &embedded::change_log("application") + embedded::SEARCH + &limits();
     site.write("pillowtop.toml", &settings);
     let visits = pillows::visits().replace("\"visits\" }", "\"visits_away\" }");
     site.pillow("away", &(pillows::reads("form-sql") + &pillows::batches(COUNT, IN_FLIGHT) + &visits));

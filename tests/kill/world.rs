@@ -9,8 +9,8 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use crate::broker::Broker;
 use crate::searching::Server;
 use crate::service::Service;
-use crate::support::site::{Site, count};
-use crate::support::{pillows, wait::until};
+use crate::support::site::{Site, count, limits};
+use crate::support::{embedded, pillows, wait::until};
 
 /// The topics of the run and how many partitions each has on Kafka.
 pub(crate) const TOPICS: [&str; 2] = ["form-sql", "case-sql"];
@@ -80,8 +80,7 @@ impl Servers {
 
     fn settings(&self, database: &str) -> String {
         let (kafka, opensearch) = (&self.kafka.address, &self.opensearch.address);
-        let compiled = concat!(env!("CARGO_TARGET_TMPDIR"), "/compiled-guests");
-        format!(
+        let settings = format!(
             r#"
 [database]
 url = "{database}"
@@ -93,28 +92,14 @@ url = "sqlite:application.db"
 kind = "kafka"
 brokers = "{kafka}"
 
-[feeds.log]
-kind = "changelog"
-database = "application"
-
-[documents.store]
-kind = "sql"
-database = "application"
-query = "select id, document, revision, deleted from documents where id in (:ids)"
-
-[sinks.tables]
-kind = "sql"
-
 [sinks.search]
 kind = "elasticsearch"
 urls = ["{opensearch}"]
 timeout = "2 s"
 index-settings = {{ number_of_replicas = 0 }}
-
-[limits]
-module-cache = {compiled:?}
 "#
-        )
+        );
+        settings + &embedded::change_log("application") + embedded::TABLES + &limits()
     }
 }
 

@@ -19,6 +19,14 @@ use super::embedded;
 use super::guests::{CRATES, guest};
 use super::wait::LIMIT;
 
+/// Compiled modules, shared by all runs of the tests, so that each module is compiled once.
+const COMPILED: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/compiled-guests");
+
+/// The part of the settings that says where compiled modules are; more limits may follow.
+pub(crate) fn limits() -> String {
+    embedded::limits(Path::new(COMPILED))
+}
+
 /// A folder of its own for each test; the program's defaults find everything in it.
 pub(crate) struct Site {
     folder: TempDir,
@@ -48,9 +56,7 @@ impl Site {
     /// The same, and more settings after it; they may go on with `[limits]`.
     pub(crate) fn with_settings(more: &str) -> Self {
         let site = Self { folder: tempfile::tempdir().unwrap() };
-        // Shared by all runs of the tests, so that each module is compiled once.
-        let compiled = concat!(env!("CARGO_TARGET_TMPDIR"), "/compiled-guests");
-        site.write("pillowtop.toml", &embedded::settings(Path::new(compiled), more));
+        site.write("pillowtop.toml", &embedded::settings(Path::new(COMPILED), more));
         fs::create_dir(site.path("pipelines")).unwrap();
         site
     }

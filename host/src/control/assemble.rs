@@ -185,7 +185,8 @@ impl Resources {
         match self.settings.feeds().get(name) {
             Some(Feed::Kafka { .. }) => kafka,
             Some(Feed::Changelog { .. }) => changelog,
-            _ => couch,
+            // One that is not there is not opened either.
+            Some(Feed::Couch { .. }) | None => couch,
         }
     }
 

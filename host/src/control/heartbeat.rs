@@ -224,7 +224,7 @@ fn describe(snapshot: &Snapshot, running: &Running, rate: f64) -> Value {
             json!({ "name": stage.name.as_str(), "digest": stage.processor.digest().to_string(), "problems": problems })
         })
         .collect();
-    let mut status = serde_json::to_value(snapshot).unwrap_or_default();
+    let mut status = serde_json::to_value(snapshot).expect("a snapshot has texts as keys");
     status["generation"] = json!(generation.number);
     status["processors"] = json!(processors);
     status["rate"] = json!(rate);

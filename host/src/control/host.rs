@@ -437,8 +437,14 @@ impl Host {
             tracing::warn!(error = %chain(&outage), "could not take the heartbeats back");
         }
         self.stop_aside.cancel();
-        let ended = timeout(ASIDE_LIMIT, async { while self.aside.join_next().await.is_some() {} }).await;
-        if ended.is_err() {
+        let ended = timeout(ASIDE_LIMIT, async {
+            while let Some(ended) = self.aside.join_next().await {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "what sends metrics or traces died, a defect of the host");
+                }
+            }
+        });
+        if ended.await.is_err() {
             tracing::warn!(limit = ?ASIDE_LIMIT, "the last metrics and traces were not sent in time");
             self.aside.shutdown().await;
         }

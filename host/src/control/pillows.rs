@@ -21,7 +21,7 @@ use super::disk::Seen;
 use super::lists;
 use super::plan::{Action, Held, Shape, plan};
 use super::supervise::{Handle, Hold, supervise};
-use super::swap::{Built, LastSwap, Ready, Scope, build};
+use super::swap::{Built, LastSwap, Ready, Retry, Scope, build};
 
 /// The first wait after a build that something beside the files was in the way of; doubled up to the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -245,7 +245,12 @@ impl Pillows {
             }
             Report::Built(Err(error)) => {
                 if let Some((name, shape)) = self.building.remove(&error.id()) {
-                    self.refuse(&name, shape, format!("building it failed, a defect of the host: {error}"), true);
+                    self.refuse(
+                        &name,
+                        shape,
+                        format!("building it failed, a defect of the host: {error}"),
+                        Retry::Later,
+                    );
                 }
             }
             Report::Ended(Ok((task, ()))) => self.ended(task),
@@ -253,7 +258,7 @@ impl Pillows {
                 let found = self.running.iter().find(|(_, running)| running.task == error.id());
                 if let Some((name, running)) = found.map(|(name, running)| (name.clone(), running.shape.clone())) {
                     self.running.remove(&name);
-                    self.refuse(&name, running, format!("it died, a defect of the host: {error}"), true);
+                    self.refuse(&name, running, format!("it died, a defect of the host: {error}"), Retry::Later);
                 }
             }
         }
@@ -268,7 +273,7 @@ impl Pillows {
         }
         let Ready { generation, frame } = match result {
             Ok(ready) => ready,
-            Err(error) => return self.refuse(&name, shape, chain(&error), error.may_pass()),
+            Err(error) => return self.refuse(&name, shape, chain(&error), error.retry()),
         };
         self.refused.remove(&name);
         for (entry, (stage, lists)) in shape.pillow.processors.iter().zip(generation.stages.iter().zip(&shape.lists)) {
@@ -299,7 +304,7 @@ impl Pillows {
     }
 
     /// Keeps whatever runs, and remembers why.
-    fn refuse(&mut self, name: &PillowName, shape: Shape, reason: String, may_pass: bool) {
+    fn refuse(&mut self, name: &PillowName, shape: Shape, reason: String, retry: Retry) {
         let running = self.running.get_mut(name);
         tracing::error!(pillow = %name, error = reason, keeps_running = running.is_some(), "not taken over");
         let at = Clock::System.now();
@@ -309,7 +314,10 @@ impl Pillows {
         }
         let before = self.refused.get(name).and_then(|refused| refused.again);
         let wait = before.map_or(FIRST_WAIT, |(_, wait)| (wait * 2).min(LONGEST_WAIT));
-        let again = may_pass.then(|| (Instant::now() + wait, wait));
+        let again = match retry {
+            Retry::Later => Some((Instant::now() + wait, wait)),
+            Retry::WhenChanged => None,
+        };
         self.refused.insert(name.clone(), Refused { reason, at, shape, again });
     }
 

@@ -20,18 +20,18 @@ pub(crate) fn texts(settings: &Path, pipelines: &Path) -> Texts {
         Ok(text) => texts.settings = Some(text),
         Err(error) => texts.unreadable.push((settings.to_path_buf(), error.to_string())),
     }
-    let entries = match std::fs::read_dir(pipelines) {
-        Ok(entries) => entries,
+    // An entry that cannot be read may be a manifest: it must not look as if that were gone.
+    let entries = std::fs::read_dir(pipelines)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>());
+    let mut files = match entries {
+        Ok(files) => files,
         Err(error) => {
             texts.unreadable.push((pipelines.to_path_buf(), error.to_string()));
             return texts;
         }
     };
-    let mut files: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| is_manifest(path))
-        .filter(|path| path.canonicalize().ok() != settings.canonicalize().ok())
-        .collect();
+    let settings = settings.canonicalize().ok();
+    files.retain(|path| is_manifest(path) && (settings.is_none() || path.canonicalize().ok() != settings));
     files.sort();
     for file in files {
         match std::fs::read_to_string(&file) {
@@ -48,4 +48,19 @@ pub(crate) fn texts(settings: &Path, pipelines: &Path) -> Texts {
 pub(super) fn is_manifest(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "toml")
         && !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_that_leads_nowhere_is_not_taken_for_settings_that_are_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (settings, manifest) = (folder.path().join("pillowtop.toml"), folder.path().join("a.toml"));
+        std::os::unix::fs::symlink(&manifest, &manifest).unwrap();
+        let unreadable: Vec<PathBuf> =
+            texts(&settings, folder.path()).unreadable.into_iter().map(|(path, _)| path).collect();
+        assert_eq!(unreadable, [settings, manifest]);
+    }
 }

@@ -227,7 +227,8 @@ impl Supervisor {
         self.generations.mark_unchanged();
         let (store, name) = (Arc::clone(&self.pillow.checkpoints), self.pillow.name.clone());
         let resumed = async {
-            // The database itself is asked, not the beat: its answer may be older than the halt.
+            // The database itself is asked, not the beat: its answer may be older than the halt. That it does not answer
+            // is said by the beat.
             while store.is_paused(&name).await.unwrap_or(true) {
                 sleep(ASK_EVERY).await;
             }
@@ -255,6 +256,7 @@ impl Supervisor {
             loop {
                 // The other host has this long to say for the first time that it is there.
                 sleep(HEARTBEAT_LIFETIME).await;
+                // That the database does not answer is said by the beat; nothing is known of the other host then.
                 if self.is_free(partition).await.unwrap_or(false) {
                     return;
                 }

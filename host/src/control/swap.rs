@@ -54,6 +54,15 @@ pub(super) enum Scope {
     Everything,
 }
 
+/// When what could not be built is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// After a wait: the same files may do then.
+    Later,
+    /// When its files change.
+    WhenChanged,
+}
+
 /// Why a generation cannot take over. Whatever ran before still does.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BuildError {
@@ -108,9 +117,18 @@ pub(super) enum BuildError {
 }
 
 impl BuildError {
-    /// Whether the same files may do later, because something beside them was in the way.
-    pub(super) fn may_pass(&self) -> bool {
-        matches!(self, Self::Resources(_) | Self::Loader(_) | Self::Refused { source: PrepareError::Outage(_), .. })
+    /// Whether something beside the files was in the way.
+    pub(super) fn retry(&self) -> Retry {
+        match self {
+            Self::Resources(_) | Self::Loader(_) | Self::Refused { source: PrepareError::Outage(_), .. } => {
+                Retry::Later
+            }
+            Self::Processor { .. }
+            | Self::List { .. }
+            | Self::NoSink { .. }
+            | Self::NotGranted { .. }
+            | Self::Refused { .. } => Retry::WhenChanged,
+        }
     }
 }
 
@@ -237,17 +255,19 @@ fn bind(entry: &ProcessorEntry, processor: &dyn Processor) -> Result<(), BuildEr
     Ok(())
 }
 
+/// Binds a processor to its sinks and stores, and has the sinks make what it declares.
 async fn prepare(
     pillow: &PillowName,
     entry: &ProcessorEntry,
     processor: Arc<dyn Processor>,
     resources: &Resources,
 ) -> Result<Stage, BuildError> {
-    let name = entry.name.to_string();
     let description = processor.description();
-    let table_sink = sink(resources, entry.tables.as_deref(), description.tables.is_empty()).await?;
-    let index_sink = sink(resources, entry.indices.as_deref(), description.indices.is_empty()).await?;
-    let refused = |source| BuildError::Refused { processor: name.clone(), source };
+    let tables = sink(resources, entry.tables.as_deref(), description.tables.is_empty()).await?;
+    let indices = sink(resources, entry.indices.as_deref(), description.indices.is_empty()).await?;
+    // What is published and invalidated is declared to nobody: there is nothing to make beforehand.
+    let topics = sink(resources, entry.topics.as_deref(), description.topics.is_empty()).await?;
+    let caches = sink(resources, entry.caches.as_deref(), description.caches.is_empty()).await?;
     let mut engines = BTreeMap::new();
     for (engine, name) in &entry.engines {
         engines.insert(Arc::clone(engine), resources.sink(name).await.map_err(BuildError::Resources)?);
@@ -256,17 +276,23 @@ async fn prepare(
     for (lookup, store) in &entry.lookups {
         stores.insert(Arc::clone(lookup), resources.documents(store).await.map_err(BuildError::Resources)?);
     }
-    let lookups = Arc::new(LookupStores::new(stores));
-    let workers = resources.workers.count();
-    // What is published and invalidated is declared to nobody: there is nothing to make beforehand.
-    let topics = sink(resources, entry.topics.as_deref(), processor.description().topics.is_empty()).await?;
-    let caches = sink(resources, entry.caches.as_deref(), processor.description().caches.is_empty()).await?;
-    let mut stage = Stage::new(entry.name.clone(), processor, lookups, table_sink, index_sink, workers);
+    let (lookups, workers) = (Arc::new(LookupStores::new(stores)), resources.workers.count());
+    let mut stage = Stage::new(entry.name.clone(), processor, lookups, tables, indices, workers);
     (stage.topics, stage.caches, stage.engines) = (topics, caches, engines);
-    let owner = Owner { pillow: pillow.clone(), processor: entry.name.clone() };
+    let refused = |source| BuildError::Refused { processor: entry.name.to_string(), source };
+    stage.left_out = make_tables(pillow, &stage).await.map_err(refused)?;
+    if let Some(sink) = &stage.indices {
+        sink.prepare(&[], &stage.processor.description().indices).await.map_err(refused)?;
+    }
+    Ok(stage)
+}
+
+/// Makes the tables of a stage; says which are left out, because they stay as they are.
+async fn make_tables(pillow: &PillowName, stage: &Stage) -> Result<Vec<Differing>, PrepareError> {
+    let owner = Owner { pillow: pillow.clone(), processor: stage.name.clone() };
     let mut left_out = Vec::new();
-    for (sink, tables) in tables_by_sink(&stage) {
-        for differing in sink.prepare_tables(&owner, &tables).await.map_err(refused)? {
+    for (sink, tables) in tables_by_sink(stage) {
+        for differing in sink.prepare_tables(&owner, &tables).await? {
             let Differing { table, differences, standing, .. } = &differing;
             let differences = differences.join("; ");
             match standing {
@@ -280,11 +306,7 @@ async fn prepare(
             }
         }
     }
-    stage.left_out = left_out;
-    if let Some(sink) = &stage.indices {
-        sink.prepare(&[], &stage.processor.description().indices).await.map_err(refused)?;
-    }
-    Ok(stage)
+    Ok(left_out)
 }
 
 /// The declared tables of each sink that has some.

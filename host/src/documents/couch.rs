@@ -10,17 +10,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::http::Server;
+use crate::http::{self, Server};
 use crate::model::{Change, Document, Outage, is_stale};
 
-use super::{Changed, DocumentStore, ListError, Listed, ListedDocument};
+use super::{CHUNK, Changed, DocumentStore, ListError, Listed, ListedDocument};
 
-/// Ids of one request, as many as the original asks for at once.
-const CHUNK: usize = 500;
 /// How long the server may be silent while it collects documents.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -112,38 +110,28 @@ impl CouchDocuments {
         })
     }
 
+    /// Where a database is, for messages.
+    fn place(&self, database: &str) -> String {
+        format!("{}/{database}", self.server.place())
+    }
+
     async fn ask<T: serde::de::DeserializeOwned>(
         &self,
         database: &str,
         path: &[&str],
         query: &[(&str, &str)],
     ) -> Result<T, Outage> {
-        let place = self.server.place();
-        let failed = |error: reqwest::Error| Outage::new(format!("{place}/{database} does not answer"), error);
-        let answer = self.server.request(Method::GET, path, query).send().await.map_err(failed)?;
-        let status = answer.status();
-        if status != StatusCode::OK {
-            return Err(Outage { operation: format!("{place}/{database} answers {status}"), source: None });
-        }
-        let text = answer.bytes().await.map_err(failed)?;
-        let odd = |error| Outage::new(format!("could not read the documents of {place}/{database}"), error);
-        serde_json::from_slice(&text).map_err(odd)
+        let place = self.place(database);
+        let answer = http::ask(self.server.request(Method::GET, path, query), &place).await?;
+        http::read(&answer, &place)
     }
 
     async fn fetch_chunk(&self, database: &str, ids: &[&str]) -> Result<HashMap<String, Stored>, Outage> {
-        let place = self.server.place();
-        let failed = |error: reqwest::Error| Outage::new(format!("{place}/{database} does not answer"), error);
-        let body = serde_json::json!({ "keys": ids }).to_string();
+        let place = self.place(database);
         let request = self.server.request(Method::POST, &[database, "_all_docs"], &[("include_docs", "true")]);
-        let answer = request.header("content-type", "application/json").body(body).send().await.map_err(failed)?;
-        let status = answer.status();
-        if status != StatusCode::OK {
-            // Also that the database is not there: nothing is known about any document then.
-            return Err(Outage { operation: format!("{place}/{database} answers {status}"), source: None });
-        }
-        let text = answer.bytes().await.map_err(failed)?;
-        let odd = |error| Outage::new(format!("could not read the documents of {place}/{database}"), error);
-        let answer: Answer<'_> = serde_json::from_slice(&text).map_err(odd)?;
+        // That there is no such database is an outage too: nothing is known about any document then.
+        let answer = http::ask(http::with_json(request, &serde_json::json!({ "keys": ids })), &place).await?;
+        let answer: Answer<'_> = http::read(&answer, &place)?;
         let mut found = HashMap::with_capacity(answer.rows.len());
         for row in answer.rows {
             match (row.value, row.doc, row.error.as_deref()) {
@@ -157,7 +145,7 @@ impl CouchDocuments {
                 (None, _, Some("not_found")) => {}
                 (_, _, error) => {
                     let what = error.unwrap_or("no document");
-                    let operation = format!("{place}/{database} answers {what} for {}", row.key);
+                    let operation = format!("{place} answers {what} for {}", row.key);
                     return Err(Outage { operation, source: None });
                 }
             }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{AUTHORIZATION, ETAG};
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{Client, IntoUrl, Method, RequestBuilder, StatusCode, Url};
 
 use crate::model::{Change, Document, Outage, is_stale};
 
@@ -20,16 +21,43 @@ use super::DocumentStore;
 const ID: &str = "{id}";
 const SOURCE: &str = "{source}";
 
-/// How long a document may take.
+/// All but what is never a sign of an address's own (RFC 3986, section 2.3).
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A store behind an address.
 #[derive(Debug)]
 pub struct HttpDocuments {
-    client: Client,
+    caller: Caller,
     template: String,
-    authorization: Option<String>,
     at_once: usize,
+}
+
+/// Asks interfaces with the header `Authorization`, where one is given.
+#[derive(Debug)]
+pub(super) struct Caller {
+    client: Client,
+    authorization: Option<String>,
+}
+
+impl Caller {
+    /// # Errors
+    /// When HTTP cannot be set up.
+    pub(super) fn new(authorization: Option<String>) -> Result<Self, Outage> {
+        let client = Client::builder().timeout(LIMIT).build();
+        let client = client.map_err(|error| Outage::new("could not set up HTTP", error))?;
+        Ok(Self { client, authorization })
+    }
+
+    pub(super) fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
+        let request = self.client.request(method, url);
+        match &self.authorization {
+            Some(authorization) => request.header(AUTHORIZATION, authorization),
+            None => request,
+        }
+    }
 }
 
 impl HttpDocuments {
@@ -39,9 +67,7 @@ impl HttpDocuments {
     /// # Errors
     /// When HTTP cannot be set up.
     pub fn new(template: &str, authorization: Option<String>, at_once: usize) -> Result<Self, Outage> {
-        let client = Client::builder().timeout(LIMIT).build();
-        let client = client.map_err(|error| Outage::new("could not set up HTTP", error))?;
-        Ok(Self { client, template: template.to_owned(), authorization, at_once: at_once.max(1) })
+        Ok(Self { caller: Caller::new(authorization)?, template: template.to_owned(), at_once: at_once.max(1) })
     }
 
     async fn fetch_one(&self, change: &Change) -> Result<Document, Outage> {
@@ -53,11 +79,7 @@ impl HttpDocuments {
         let url =
             Url::parse(&address).map_err(|error| Outage::new("the address of a document cannot be read", error))?;
         let failed = |error: reqwest::Error| Outage::new(format!("could not fetch document {}", change.key), error);
-        let mut request = self.client.get(url);
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization);
-        }
-        let answer = request.send().await.map_err(failed)?;
+        let answer = self.caller.request(Method::GET, url).send().await.map_err(failed)?;
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND if change.deleted => return Ok(Document::Deleted),
@@ -89,16 +111,9 @@ impl DocumentStore for HttpDocuments {
     }
 }
 
-/// Any text as one segment of a path: everything but letters, digits, `-`, `_`, `.` and `~` is escaped.
+/// Any text as one segment of a path.
 fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => escaped.push(char::from(byte)),
-            other => escaped.push_str(&format!("%{other:02X}")),
-        }
-    }
-    escaped
+    utf8_percent_encode(text, ESCAPED).to_string()
 }
 
 #[cfg(test)]

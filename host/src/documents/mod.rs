@@ -14,6 +14,7 @@ pub mod inline;
 pub mod memory;
 pub mod sql;
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -147,6 +148,34 @@ pub trait DocumentStore: Send + Sync {
     /// change's place in the log, not by when it was fetched.
     fn versions_by_position(&self) -> bool {
         false
+    }
+}
+
+/// A server that answers look-ups only, with a request for many keys.
+#[async_trait]
+trait ByKeys: Send + Sync {
+    /// The documents of each key that has any.
+    ///
+    /// # Errors
+    /// When the server cannot answer now.
+    async fn ask(&self, lookup: &str, keys: &[&str]) -> Result<HashMap<String, Vec<Bytes>>, Outage>;
+}
+
+#[async_trait]
+impl<T: ByKeys> DocumentStore for T {
+    async fn fetch(&self, changes: &[Arc<Change>]) -> Result<Vec<Document>, Outage> {
+        first_of_each(self, changes).await
+    }
+
+    async fn look_up(&self, lookup: &Arc<str>, keys: &[Arc<str>]) -> Result<LookedUp, Outage> {
+        let mut looked_up = LookedUp::default();
+        for chunk in keys.chunks(CHUNK) {
+            let chunk: Vec<&str> = chunk.iter().map(AsRef::as_ref).collect();
+            let found = self.ask(lookup, &chunk).await?;
+            looked_up.queries += 1;
+            looked_up.documents.extend(chunk.iter().map(|key| found.get(*key).cloned().unwrap_or_default()));
+        }
+        Ok(looked_up)
     }
 }
 

@@ -18,6 +18,7 @@ use super::report::Report;
 use super::section::{Section, Text, Value};
 use super::settings::{Database, Documents, Feed, Format, Level, Limits, Log, MAIN, Settings, Sink};
 use super::{Secret, non_zero, read_elasticsearch, shapes};
+use crate::sql::is_postgres;
 
 /// Documents are hashed over the partitions; more lanes than this only cost memory.
 const MOST_PARTITIONS: usize = 1024;
@@ -133,7 +134,7 @@ impl<'a> Reader<'a, '_> {
 
     /// The address, that of SQLite with its file beside the settings. The messages quote nothing of it.
     fn database_url(&self, url: &Secret, span: &Range<usize>) -> Option<Secret> {
-        if ["postgres://", "postgresql://"].iter().any(|scheme| url.reveal().starts_with(scheme)) {
+        if is_postgres(url.reveal()) {
             return Some(url.clone());
         }
         let report = self.root.report;

@@ -9,8 +9,8 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 
 use crate::checkpoint::CheckpointStore;
-use crate::documents::ListError;
-use crate::model::{Epoch, Outage, Partition, Progress, chain};
+use crate::documents::{DocumentStore, ListError};
+use crate::model::{Checkpoint, Epoch, Outage, Partition, Progress, chain};
 use crate::replay::{Order, Page, Part, Progressing, Reading, Report, Walk, WalkError};
 
 use super::backoff::Backoff;
@@ -218,7 +218,7 @@ fn parts(fetcher: &Fetcher, topics: &[Arc<str>]) -> Vec<(u32, Part)> {
     (0..).zip(sources.map(part)).collect()
 }
 
-async fn count(order: &Order, stores: Vec<Arc<dyn crate::documents::DocumentStore>>) -> Step {
+async fn count(order: &Order, stores: Vec<Arc<dyn DocumentStore>>) -> Step {
     let mut total = 0;
     for store in stores {
         match store.count().await {
@@ -257,7 +257,7 @@ async fn begin(
     }
 }
 
-type Taken = (Epoch, Option<crate::model::Checkpoint>);
+type Taken = (Epoch, Option<Checkpoint>);
 
 async fn acquire(
     pillow: &Pillow,

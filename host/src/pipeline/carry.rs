@@ -5,10 +5,10 @@ use std::time::SystemTime;
 
 use opentelemetry::KeyValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{Batch, Era, Outage, WriteVersion, chain};
-
+use crate::model::{Batch, Document, Era, Outage, WriteVersion, chain};
 use crate::traces::BatchTrace;
 
 use super::backoff::Backoff;
@@ -45,17 +45,45 @@ impl Carrier {
         }
         // In the order of closing, so that a later batch never holds what an earlier one of its lane waits for.
         let permit = self.permit().await?;
-        let fetcher = &self.pillow.fetcher;
         let mut backoff = Backoff::new(batch.changes.len() as u64 + 1);
-        while batch.version == WriteVersion(0)
-            && !batch.changes.iter().all(|change| fetcher.versions_by_position(change))
-        {
+        let versions = self.versions(&mut batch, &mut backoff, drawn).await?;
+        loop {
+            let documents = self.fetch(&batch, &mut trace, &mut backoff).await?;
+            let began = SystemTime::now();
+            match process(batch, documents, Arc::clone(&self.generation), &self.pillow.workers).await {
+                Ok(mut processed) => {
+                    self.pillow.status.has(Need::Processing);
+                    if let Some(trace) = &mut trace {
+                        trace.note("process", began, vec![count("writes", processed.writes.len())]);
+                    }
+                    (processed.versions, processed.permit, processed.trace) = (versions, Some(permit), trace);
+                    return Some(Box::new(processed));
+                }
+                Err((again, hindrance)) => {
+                    batch = again;
+                    let outage = Outage { operation: chain(&hindrance), source: None };
+                    self.wait(Need::Processing, &outage, &mut backoff).await?;
+                }
+            }
+        }
+    }
+
+    /// The version of each change's writes. The batch draws its own where one is needed; `drawn` says that it has.
+    async fn versions(
+        &self,
+        batch: &mut Batch,
+        backoff: &mut Backoff,
+        drawn: oneshot::Sender<()>,
+    ) -> Option<Vec<WriteVersion>> {
+        let fetcher = &self.pillow.fetcher;
+        let needs_own = !batch.changes.iter().all(|change| fetcher.versions_by_position(change));
+        while needs_own && batch.version == WriteVersion(0) {
             match self.pillow.status.expect(Need::Database, self.pillow.checkpoints.draw_version()).await {
                 Ok(version) => {
                     self.pillow.status.has(Need::Database);
                     batch.version = version;
                 }
-                Err(outage) => self.wait(Need::Database, &outage, &mut backoff).await?,
+                Err(outage) => self.wait(Need::Database, &outage, backoff).await?,
             }
         }
         // Nobody waits for it when no batch closed since.
@@ -64,42 +92,28 @@ impl Carrier {
             true => WriteVersion::at(self.era, &change.position),
             false => batch.version,
         };
-        let versions = batch.changes.iter().map(version).collect();
+        Some(batch.changes.iter().map(version).collect())
+    }
+
+    /// The documents of the batch's changes.
+    async fn fetch(
+        &self,
+        batch: &Batch,
+        trace: &mut Option<Box<BatchTrace>>,
+        backoff: &mut Backoff,
+    ) -> Option<Vec<Document>> {
         loop {
-            let started = tokio::time::Instant::now();
-            let mut began = SystemTime::now();
-            let documents = match self.pillow.status.expect(Need::Documents, fetcher.fetch(&batch.changes)).await {
+            let (started, began) = (Instant::now(), SystemTime::now());
+            match self.pillow.status.expect(Need::Documents, self.pillow.fetcher.fetch(&batch.changes)).await {
                 Ok(documents) => {
                     self.pillow.status.has(Need::Documents);
                     self.pillow.status.fetched(started.elapsed());
-                    if let Some(trace) = &mut trace {
+                    if let Some(trace) = trace {
                         trace.note("fetch", began, vec![count("documents", documents.len())]);
-                        began = SystemTime::now();
                     }
-                    documents
+                    return Some(documents);
                 }
-                Err(outage) => {
-                    self.wait(Need::Documents, &outage, &mut backoff).await?;
-                    continue;
-                }
-            };
-            let generation = Arc::clone(&self.generation);
-            match process(batch, documents, generation, &self.pillow.workers).await {
-                Ok(mut processed) => {
-                    self.pillow.status.has(Need::Processing);
-                    processed.versions = versions;
-                    processed.permit = Some(permit);
-                    if let Some(trace) = &mut trace {
-                        trace.note("process", began, vec![count("writes", processed.writes.len())]);
-                    }
-                    processed.trace = trace;
-                    return Some(Box::new(processed));
-                }
-                Err((again, hindrance)) => {
-                    batch = again;
-                    let outage = Outage { operation: chain(&hindrance), source: None };
-                    self.wait(Need::Processing, &outage, &mut backoff).await?;
-                }
+                Err(outage) => self.wait(Need::Documents, &outage, backoff).await?,
             }
         }
     }
@@ -120,7 +134,7 @@ impl Carrier {
         self.pillow.status.waits(need, &chain(outage));
         tokio::select! {
             () = self.give_up.cancelled() => None,
-            () = tokio::time::sleep(backoff.wait()) => Some(()),
+            () = sleep(backoff.wait()) => Some(()),
         }
     }
 }

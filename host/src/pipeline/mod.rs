@@ -10,6 +10,7 @@
 mod backfill;
 mod backoff;
 mod carry;
+mod deliver;
 mod drain;
 mod fetch;
 mod generation;

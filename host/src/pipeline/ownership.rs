@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -170,12 +170,12 @@ impl Ownership {
     }
 
     /// Waits for partitions that were acquired; none when there is nothing to wait for. Cancel-safe.
-    pub(super) async fn next_taken(&mut self) -> Option<Vec<Taken>> {
-        let taken = self.taking.join_next().await?.unwrap_or_default();
+    pub(super) async fn next_taken(&mut self) -> Option<Result<Vec<Taken>, JoinError>> {
+        let taken = self.taking.join_next().await?;
         if self.taking.is_empty() {
             self.in_taking.clear();
         }
-        for taken in &taken {
+        for taken in taken.iter().flatten() {
             self.in_taking.remove(&taken.from.partition);
         }
         Some(taken)

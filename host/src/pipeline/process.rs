@@ -121,36 +121,13 @@ pub(super) async fn process(
     workers: &Workers,
 ) -> Result<Processed, (Batch, Hindrance)> {
     let present = documents.iter().filter(|document| matches!(document, Document::Present(_))).count();
-    let items: Vec<Item> = batch
-        .changes
-        .iter()
-        .zip(documents)
-        .map(|(change, document)| Item { change: Arc::clone(change), document, found: Vec::new() })
-        .collect();
-    let items = Arc::new(items);
-    let failures = batch.undecodable.iter().map(|entry| undecodable(&batch, entry)).collect();
-    let tallies = vec![Tally::default(); generation.stages.len()];
-    let mut processed = Processed {
-        batch,
-        generation,
-        writes: Vec::new(),
-        failures,
-        resolved: Vec::new(),
-        tallies,
-        present,
-        sent: 0,
-        versions: Vec::new(),
-        permit: None,
-        trace: None,
-    };
-
-    let only = processed.batch.only.clone();
-    let runs = |stage: &Stage| only.as_ref().is_none_or(|name| *name == stage.name);
-    let mut tasks: Vec<Task> = (0..processed.generation.stages.len())
-        .filter(|stage| !items.is_empty() && runs(&processed.generation.stages[*stage]))
-        .map(|stage| Task { stage, places: (0..items.len()).collect(), items: Arc::clone(&items) })
-        .collect();
-    if let Some(gone) = only.filter(|_| tasks.is_empty()) {
+    let item = |(change, document)| Item { change: Arc::clone(change), document, found: Vec::new() };
+    let items: Vec<Item> = batch.changes.iter().zip(documents).map(item).collect();
+    let mut tasks = tasks(&batch, &generation, Arc::new(items));
+    let mut processed = Processed::new(batch, present, generation);
+    if tasks.is_empty()
+        && let Some(gone) = processed.batch.only.clone()
+    {
         processed.fail_all(&gone);
     }
     let mut memo = Memo::default();
@@ -184,6 +161,16 @@ pub(super) async fn process(
     Ok(processed)
 }
 
+/// All items for each stage that runs.
+fn tasks(batch: &Batch, generation: &Generation, items: Arc<Vec<Item>>) -> Vec<Task> {
+    if items.is_empty() {
+        return Vec::new();
+    }
+    let runs = |stage: &Stage| batch.only.as_ref().is_none_or(|name| *name == stage.name);
+    let stages = generation.stages.iter().enumerate().filter(|(_, stage)| runs(stage));
+    stages.map(|(stage, _)| Task { stage, places: (0..items.len()).collect(), items: Arc::clone(&items) }).collect()
+}
+
 /// The items that asked for something, with what was found.
 async fn look_up(stage: &Stage, task: &Task, needs: Vec<(usize, Vec<Want>)>, memo: &mut Memo) -> Result<Task, Outage> {
     let wants: Vec<Want> = needs.iter().flat_map(|(_, wants)| wants.iter().cloned()).collect();
@@ -206,6 +193,23 @@ async fn look_up(stage: &Stage, task: &Task, needs: Vec<(usize, Vec<Want>)>, mem
 }
 
 impl Processed {
+    /// A batch of which nothing is known yet but what could not be decoded.
+    fn new(batch: Batch, present: usize, generation: Arc<Generation>) -> Self {
+        Self {
+            writes: Vec::new(),
+            failures: batch.undecodable.iter().map(|entry| undecodable(&batch, entry)).collect(),
+            resolved: Vec::new(),
+            tallies: vec![Tally::default(); generation.stages.len()],
+            present,
+            sent: 0,
+            versions: Vec::new(),
+            permit: None,
+            trace: None,
+            batch,
+            generation,
+        }
+    }
+
     /// Sorts the answers of one task; returns what is to be looked up, by the item's place in the task.
     fn sort(&mut self, task: &Task, answers: Vec<Answer>, may_ask: bool) -> Vec<(usize, Vec<Want>)> {
         let mut needs = Vec::new();
@@ -220,42 +224,13 @@ impl Processed {
                         self.resolve(stage, place, Vec::new());
                     }
                 }
-                Answer::Outcome(Outcome::Done { mut writes, mut failures }) => {
-                    let only_parts = self.batch.only_parts.clone();
-                    if let Some(parts) = &only_parts {
-                        let counts = |part: Option<&String>| part.is_some_and(|part| parts.contains(part));
-                        writes.retain(|write| counts(stage.part(write).as_ref()));
-                        failures.retain(|failure| counts(failure.part.as_ref()));
-                    }
-                    writes.retain(|write| !stage.leaves_out(write));
-                    let tally = &mut self.tallies[task.stage];
-                    match failures.iter().all(|failure| failure.kind == FailureKind::Deferred) {
-                        true => tally.written += 1,
-                        false => tally.failed += 1,
-                    }
-                    self.writes.extend(writes.into_iter().map(|write| StagedWrite {
-                        stage: task.stage,
-                        change: place,
-                        write,
-                    }));
-                    let failed_parts = failures.iter().filter_map(|failure| failure.part.clone()).collect();
-                    // Nothing is known of the other parts.
-                    if only_parts.is_none() {
-                        self.resolve(stage, place, failed_parts);
-                    }
-                    failures.into_iter().for_each(|failure| self.fail(stage, place, failure, None));
+                Answer::Outcome(Outcome::Done { writes, failures }) => {
+                    self.finish((task.stage, stage), place, writes, failures);
                 }
                 Answer::Outcome(Outcome::Need(wants)) if may_ask => needs.push((at, wants)),
                 Answer::Outcome(Outcome::Need(wants)) => {
-                    let last = wants.first().map(|want| format!(": {} {}", want.lookup, want.key)).unwrap_or_default();
-                    let failure = PartFailure {
-                        part: None,
-                        kind: FailureKind::Limit,
-                        message: format!("asked for more look-ups after {MOST_ROUNDS} rounds of them{last}"),
-                        retry: RetryHelps::No,
-                    };
                     self.tallies[task.stage].failed += 1;
-                    self.fail(stage, place, failure, None);
+                    self.fail(stage, place, too_many_rounds(&wants), None);
                 }
                 Answer::Outcome(Outcome::Failed(failure)) => {
                     let tally = &mut self.tallies[task.stage];
@@ -272,6 +247,34 @@ impl Processed {
             }
         }
         needs
+    }
+
+    /// Takes what a stage made of a change; of a batch that is for some parts only, what belongs to them.
+    fn finish(
+        &mut self,
+        (number, stage): (usize, &Stage),
+        place: usize,
+        mut writes: Vec<Write>,
+        mut failures: Vec<PartFailure>,
+    ) {
+        if let Some(parts) = &self.batch.only_parts {
+            let counts = |part: Option<&String>| part.is_some_and(|part| parts.contains(part));
+            writes.retain(|write| counts(stage.part(write).as_ref()));
+            failures.retain(|failure| counts(failure.part.as_ref()));
+        }
+        writes.retain(|write| !stage.leaves_out(write));
+        let tally = &mut self.tallies[number];
+        match failures.iter().all(|failure| failure.kind == FailureKind::Deferred) {
+            true => tally.written += 1,
+            false => tally.failed += 1,
+        }
+        self.writes.extend(writes.into_iter().map(|write| StagedWrite { stage: number, change: place, write }));
+        // Otherwise nothing is known of the other parts.
+        if self.batch.only_parts.is_none() {
+            let failed_parts = failures.iter().filter_map(|failure| failure.part.clone()).collect();
+            self.resolve(stage, place, failed_parts);
+        }
+        failures.into_iter().for_each(|failure| self.fail(stage, place, failure, None));
     }
 
     /// A retry for a processor that is not there any more fails again: what was asked for has an answer.
@@ -331,6 +334,16 @@ impl Processed {
         self.writes.retain(|write| !documents.contains(&changes[write.change].key));
         self.failures.retain(|failure| !documents.contains(&failure.id.document));
         self.resolved.retain(|resolved| !documents.contains(&resolved.document));
+    }
+}
+
+fn too_many_rounds(wants: &[Want]) -> PartFailure {
+    let last = wants.first().map(|want| format!(": {} {}", want.lookup, want.key)).unwrap_or_default();
+    PartFailure {
+        part: None,
+        kind: FailureKind::Limit,
+        message: format!("asked for more look-ups after {MOST_ROUNDS} rounds of them{last}"),
+        retry: RetryHelps::No,
     }
 }
 

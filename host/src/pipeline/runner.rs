@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
@@ -13,8 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::checkpoint::{CheckpointStore, Parked, SettleError};
 use crate::feed::{self, Event as FeedEvent, Feed, Limits, Read, Source, Start};
 use crate::model::{
-    Batch, Change, Clock, Collapse, Entry, Epoch, Origin, Outage, Partition, PillowName, Position, WriteVersion,
-    collapse,
+    Batch, Clock, Collapse, Entry, Origin, Outage, Partition, PillowName, Position, WriteVersion, collapse,
 };
 use crate::replay::{RetryGroup, group};
 use crate::traces::BatchTrace;
@@ -28,12 +26,13 @@ use super::lanes::{Lanes, Ticket};
 use super::ownership::{Ownership, Taken, acquire};
 use super::process::Processed;
 use super::replays::Replays;
-use super::settle::{Done, Group, Settler};
+use super::settle::{Done, Settler};
 use super::status::{State, Status};
 use super::workers::Workers;
 
 mod lag;
 mod replay;
+mod settling;
 
 /// How a pillow cuts and bounds its work.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -148,7 +147,7 @@ enum Event {
     /// A partition that leaves has had its time.
     Overdue,
     /// Partitions were acquired.
-    Taken(Vec<Taken>),
+    Taken(Result<Vec<Taken>, JoinError>),
     Carried(Result<Carried, JoinError>),
     Settled(Result<(Done, Duration), JoinError>),
     Retry(Vec<Parked>),
@@ -259,7 +258,7 @@ impl Runner {
                     }
                 }
                 Event::Overdue => {}
-                Event::Taken(taken) => {
+                Event::Taken(Ok(taken)) => {
                     self.at_end = false;
                     if let Err(error) = self.begin(feed, taken) {
                         return End::Feed(error);
@@ -286,6 +285,7 @@ impl Runner {
                 }
                 Event::Carried(Err(error))
                 | Event::Settled(Err(error))
+                | Event::Taken(Err(error))
                 | Event::Measured(Err(error))
                 | Event::Backfill(Some(Err(error))) => {
                     return End::Failed(error.to_string());
@@ -401,124 +401,4 @@ impl Runner {
         };
         self.carried.spawn(async move { (ticket, carrier.carry(batch, trace, before, drawn).await) });
     }
-
-    /// Starts the next settle when none is under way; what finished meanwhile settles together.
-    pub(super) fn settle_ready(&mut self) {
-        if !self.settling.is_empty() || self.cut_off {
-            return;
-        }
-        let mut batches = self.lanes.take_ready();
-        if batches.is_empty() {
-            return;
-        }
-        let mut owned: Vec<(Partition, Epoch)> = Vec::new();
-        for processed in &mut batches {
-            match processed.batch.origin {
-                Origin::Feed => {}
-                Origin::Retry(number) => processed.leave(&self.replays.settle(number)),
-                Origin::Backfill(number) => {
-                    processed.leave(&self.replays.settle(number));
-                    // Its documents may be of any partition: nobody else may have one of them.
-                    owned = self.epochs_of_the_feed();
-                }
-            }
-        }
-        for processed in &batches {
-            let partition = &processed.batch.partition;
-            if owned.iter().all(|(known, _)| known != partition) {
-                // A lane is cleared when its partition is not owned any more.
-                let epoch = self.owned.epoch(partition).expect("what is in a lane is of an owned partition");
-                owned.push((partition.clone(), epoch));
-            }
-        }
-        self.in_settle = batches.len();
-        self.settling_of = owned.iter().map(|(partition, _)| partition.clone()).collect();
-        let (settler, give_up) = (Arc::clone(&self.settler), self.give_up.clone());
-        let started = Instant::now();
-        self.settling.spawn(async move {
-            let done = settler.settle(Group { batches, owned }, &give_up).await;
-            (done, started.elapsed())
-        });
-    }
-
-    /// Takes note of a settle; says which partitions another owner took meanwhile.
-    ///
-    /// # Errors
-    /// The end of the run when it did not commit.
-    pub(super) fn settled(&mut self, done: Done, took: Duration) -> Result<Vec<(Partition, Epoch)>, End> {
-        self.in_settle = 0;
-        self.settling_of.clear();
-        let (mut batches, failures, settled, fenced) = match done {
-            Done::Settled { batches, failures, settled, fenced } => (batches, failures, settled, fenced),
-            not_committed => {
-                self.cut_off = true;
-                return Err(match not_committed {
-                    Done::Halted(causes) => End::Halted(causes),
-                    Done::Refused(refusal) => End::Lost(refusal),
-                    Done::Unknown(reason) => End::Failed(reason),
-                    Done::Settled { .. } | Done::Abandoned => End::Stopped,
-                });
-            }
-        };
-        for failure in &failures {
-            tracing::warn!(
-                pillow = %self.pillow.name, document = %failure.id.document, kind = %failure.kind,
-                processor = failure.id.processor.as_ref().map_or("", |name| name.as_str()),
-                reason = failure.message, "parked"
-            );
-        }
-        let now = self.pillow.clock.now();
-        for processed in &batches {
-            let batch = &processed.batch;
-            if let Origin::Backfill(_) = batch.origin {
-                self.backfill.settled(&batch.partition, batch.progress.as_ref());
-            } else if let Some(progress) = &batch.progress
-                && self.owned.epoch(&progress.partition).is_some()
-            {
-                self.positions.insert(progress.partition.clone(), progress.next.clone());
-                self.pillow.status.set_settled(&progress.partition, &progress.next);
-            }
-            if let Some(delay) = delay(batch, now) {
-                self.pillow.status.set_delay(delay);
-            }
-        }
-        for (partition, depth) in self.lanes.depths() {
-            // Most of many partitions have as many as before.
-            let is_shown = self.shown_depths.get(partition) == Some(&depth);
-            if !is_shown && self.owned.is_of_feed(partition) {
-                self.pillow.status.set_in_flight(partition, depth);
-                self.shown_depths.insert(partition.clone(), depth);
-            }
-        }
-        self.pillow.status.count_settled(&batches, &failures, took, now);
-        self.pillow.status.finish_traces(&mut batches);
-        if batches.is_empty() {
-            return Ok(fenced);
-        }
-        self.pillow.status.count(|counts| {
-            counts.settles += 1;
-            counts.parked += failures.len() as u64;
-            counts.written += settled.rows;
-            for processed in &batches {
-                counts.batches += 1;
-                counts.fetched += processed.present as u64;
-                counts.skipped += processed.tallies.iter().map(|tally| tally.skipped).sum::<u64>();
-                counts.written += processed.sent as u64;
-                let entries = processed.batch.read as u64;
-                match processed.batch.origin {
-                    Origin::Feed => counts.settled += entries,
-                    Origin::Retry(_) => counts.retried += entries,
-                    // Its own report counts it.
-                    Origin::Backfill(_) => {}
-                }
-            }
-        });
-        Ok(fenced)
-    }
-}
-
-/// From publishing to now, of the batch's last change.
-fn delay(batch: &Batch, now: Timestamp) -> Option<i64> {
-    let last: &Arc<Change> = batch.changes.last()?;
-    Some(now.duration_since(last.published_at?).as_millis().try_into().unwrap_or(i64::MAX))
 }

@@ -4,24 +4,21 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use futures_util::future::join_all;
 use opentelemetry::KeyValue;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::{CheckpointStore, Queue, SettleError, Settled, Settlement};
 use crate::fault;
-use crate::metrics::SinkMetrics;
-use crate::model::Origin as BatchOrigin;
 use crate::model::{
-    Batch, Clock, Epoch, Failure, FailureKind, Outage, PartFailure, Partition, PillowName, ProcessorName, Resolved,
-    RowWrite, Write, chain,
+    Batch, Clock, Epoch, Failure, FailureKind, Origin, Outage, Partition, PillowName, ProcessorName, Resolved,
+    RowWrite, chain,
 };
-use crate::sink::{Rejected, Sink, Versioned};
 
 use super::backoff::Backoff;
+use super::deliver::{Load, Sorted, deliver_all, reject, sort, trace_writes};
 use super::halt::{Cause, FailureWindow, causes};
-use super::process::{Processed, failure_of};
+use super::process::Processed;
 use super::status::{Need, Status};
 
 /// What settling needs; shared by all settles of a run.
@@ -64,96 +61,79 @@ struct Draft {
     rows_from: Vec<usize>,
 }
 
-/// The writes of a group for one sink, and where each came from.
-struct Load {
-    sink: Arc<dyn Sink>,
-    writes: Vec<Versioned>,
-    origin: Vec<Origin>,
-    /// What the sink refused; none as long as it has not taken the writes.
-    delivered: Option<Vec<Rejected>>,
-    counts: SinkMetrics,
-    /// When it was first given the writes, and when it had taken them.
-    began: Option<SystemTime>,
-    ended: Option<SystemTime>,
-}
-
-/// Where a write came from.
-struct Origin {
-    /// Which batch of the group.
-    batch: usize,
-    stage: usize,
-    change: usize,
-    /// The part that it belongs to.
-    part: Option<String>,
-}
-
-impl Load {
-    fn new(sink: &Arc<dyn Sink>, counts: SinkMetrics) -> Self {
-        let (writes, origin) = (Vec::new(), Vec::new());
-        Self { sink: Arc::clone(sink), writes, origin, delivered: None, counts, began: None, ended: None }
-    }
-}
-
 impl Settler {
     /// Settles a group. Waits as long as a sink or the database is down, unless `stop` says otherwise; never cut off
     /// half-way by its caller.
     pub(super) async fn settle(&self, mut group: Group, stop: &CancellationToken) -> Done {
-        let (mut loads, rows, rows_from) = sort(&mut group.batches);
+        let Sorted { mut loads, rows, rows_from } = sort(&mut group.batches);
         let mut backoff = Backoff::new(group.batches.first().map_or(1, |processed| processed.batch.version.0));
+        if !self.deliver(&mut loads, &mut backoff, stop).await {
+            return Done::Abandoned;
+        }
+        trace_writes(&mut group.batches, &loads);
+        fault::point("settle.sinks-flushed");
+        self.status.has(Need::Sink);
+        reject(&mut group.batches, loads);
+        if let Err(causes) = self.judge(&group.batches) {
+            return Done::Halted(causes);
+        }
+        let draft = self.draft(&mut group, rows, rows_from);
+        backoff.reset();
+        self.commit(draft, group.batches, backoff, stop).await
+    }
+
+    /// Gives the sinks their writes until they have them; false when the pillow is to stop instead.
+    async fn deliver(&self, loads: &mut [Load], backoff: &mut Backoff, stop: &CancellationToken) -> bool {
         let mut tried_at = Instant::now();
-        while let Err(outage) = self.status.expect(Need::Sink, deliver_all(&mut loads)).await {
-            let goes_on = self.wait(Need::Sink, &outage, &mut backoff, stop).await;
+        while let Err(outage) = self.status.expect(Need::Sink, deliver_all(loads)).await {
+            let goes_on = self.wait(Need::Sink, &outage, backoff, stop).await;
             for load in loads.iter().filter(|load| load.delivered.is_none()) {
                 load.counts.outage.inc_by(tried_at.elapsed().as_secs_f64());
             }
             tried_at = Instant::now();
             if !goes_on {
-                return Done::Abandoned;
+                return false;
             }
         }
-        trace_writes(&mut group.batches, &loads);
-        fault::point("settle.sinks-flushed");
-        self.status.has(Need::Sink);
+        true
+    }
 
-        reject(&mut group.batches, loads);
+    /// Whether the pillow may go on with so many failures.
+    fn judge(&self, batches: &[Processed]) -> Result<(), Vec<Cause>> {
         // Retries are an operator's wish and prove nothing about the feed.
-        let from_feed = || group.batches.iter().filter(|processed| processed.batch.origin.counts());
+        let from_feed = || batches.iter().filter(|processed| processed.batch.origin.counts());
         let seen: usize =
             from_feed().map(|processed| processed.batch.changes.len() + processed.batch.undecodable.len()).sum();
         let failures = from_feed().flat_map(|processed| &processed.failures);
         let failed: Vec<Failure> = failures.filter(|failure| failure.kind != FailureKind::Deferred).cloned().collect();
-        if seen > 0
-            && let Err(causes) = self.window().record(seen, &failed)
-        {
-            return Done::Halted(causes);
-        }
-        let mut draft = self.draft(&mut group, rows, rows_from);
-        let mut tried = false;
+        if seen == 0 { Ok(()) } else { self.window().record(seen, &failed) }
+    }
+
+    /// Commits what is drafted, without the partitions that another owner took meanwhile.
+    async fn commit(
+        &self,
+        mut draft: Draft,
+        mut batches: Vec<Processed>,
+        mut backoff: Backoff,
+        stop: &CancellationToken,
+    ) -> Done {
         let began = SystemTime::now();
+        let mut tried = false;
         let mut fenced = Vec::new();
-        backoff.reset();
         loop {
             match self.status.expect(Need::Database, self.checkpoints.settle(&draft.settlement)).await {
                 Ok(settled) => {
                     fault::point("settle.committed");
                     self.status.has(Need::Database);
-                    count_rows(&group.batches, &draft.settlement.rows, &settled.rejected);
-                    trace_settle(&mut group.batches, began);
-                    // What waits in the queue is nobody's failure yet.
-                    let queue = draft.settlement.queue;
-                    let is_parked = |failure: &Failure| queue.attempts(failure).is_none();
-                    let rejected: Vec<Failure> =
-                        settled.rejected.iter().filter(|failure| is_parked(failure)).cloned().collect();
-                    self.window().add(&rejected);
-                    let mut failures = draft.settlement.parked;
-                    failures.retain(is_parked);
-                    failures.extend(rejected);
-                    return Done::Settled { batches: group.batches, failures, settled, fenced };
+                    count_rows(&batches, &draft.settlement.rows, &settled.rejected);
+                    trace_settle(&mut batches, began);
+                    let failures = self.parked(draft.settlement, &settled);
+                    return Done::Settled { batches, failures, settled, fenced };
                 }
                 Err(SettleError::Fenced { partition, epoch })
                     if draft.settlement.owned.contains(&(partition.clone(), epoch)) =>
                 {
-                    draft.leave_out(&partition, &mut group.batches);
+                    draft.leave_out(&partition, &mut batches);
                     fenced.push((partition, epoch));
                     if draft.settlement.owned.is_empty() {
                         let settled = Settled::default();
@@ -175,6 +155,18 @@ impl Settler {
                 Err(refusal) => return Done::Refused(refusal),
             }
         }
+    }
+
+    /// The failures that were parked with a settlement; those that the database found count from now on.
+    fn parked(&self, settlement: Settlement, settled: &Settled) -> Vec<Failure> {
+        let Settlement { queue, parked: mut failures, .. } = settlement;
+        // What waits in the queue is nobody's failure yet.
+        let is_parked = |failure: &Failure| queue.attempts(failure).is_none();
+        let rejected: Vec<Failure> = settled.rejected.iter().filter(|failure| is_parked(failure)).cloned().collect();
+        self.window().add(&rejected);
+        failures.retain(is_parked);
+        failures.extend(rejected);
+        failures
     }
 
     fn draft(&self, group: &mut Group, rows: Vec<RowWrite>, rows_from: Vec<usize>) -> Draft {
@@ -245,7 +237,7 @@ impl Draft {
     /// Leaves out all that belongs to a partition, and its batches; those of a backfill too, which may hold documents of
     /// every partition.
     fn leave_out(&mut self, partition: &Partition, batches: &mut Vec<Processed>) {
-        let goes = |batch: &Batch| batch.partition == *partition || matches!(batch.origin, BatchOrigin::Backfill(_));
+        let goes = |batch: &Batch| batch.partition == *partition || matches!(batch.origin, Origin::Backfill(_));
         let stays: Vec<bool> = batches.iter().map(|processed| !goes(&processed.batch)).collect();
         let gone = batches.iter().map(|processed| &processed.batch).filter(|batch| goes(batch));
         let gone: BTreeSet<Partition> = gone.map(|batch| batch.partition.clone()).chain([partition.clone()]).collect();
@@ -277,105 +269,6 @@ fn resolves(done: &Resolved, failure: &Failure) -> bool {
         && failure.id.part.as_ref().is_none_or(|part| !done.failed_parts.contains(part))
 }
 
-/// Gives every sink its writes. Those that took them are not given them again when another one is down.
-async fn deliver_all(loads: &mut [Load]) -> Result<(), Outage> {
-    let deliveries = loads.iter_mut().filter(|load| load.delivered.is_none()).map(|load| async {
-        load.began.get_or_insert_with(SystemTime::now);
-        let rejected = deliver(load).await?;
-        load.ended = Some(SystemTime::now());
-        load.counts.taken.inc_by((load.writes.len() - rejected.len()) as u64);
-        load.counts.rejected.inc_by(rejected.len() as u64);
-        load.delivered = Some(rejected);
-        Ok(())
-    });
-    join_all(deliveries).await.into_iter().collect()
-}
-
-/// Gives a sink its writes and has them made durable. The answer names the refused ones.
-async fn deliver(load: &Load) -> Result<Vec<Rejected>, Outage> {
-    let rejected = load.sink.write(&load.writes).await?;
-    fault::point("settle.sink-written");
-    load.sink.flush_writes(&load.writes).await?;
-    Ok(rejected)
-}
-
-/// Makes failures of what the sinks refused.
-fn reject(batches: &mut [Processed], loads: Vec<Load>) {
-    for load in loads {
-        for rejection in load.delivered.into_iter().flatten() {
-            let Origin { batch, stage, change, part } = &load.origin[rejection.at];
-            let processed = &mut batches[*batch];
-            let failure = PartFailure {
-                part: part.clone(),
-                kind: FailureKind::Rejected,
-                message: rejection.reason,
-                retry: rejection.retry,
-            };
-            let stage = &processed.generation.stages[*stage];
-            let failure = failure_of(&processed.batch, stage, *change, failure, None);
-            processed.sent -= 1;
-            processed.failures.push(failure);
-        }
-    }
-}
-
-/// Sorts the writes by where they go: to sinks, or as rows, with the batch of each, into the settle. Generations share their sinks, so what two of
-/// them wrote for one sink goes to it in the order of the lane.
-fn sort(batches: &mut [Processed]) -> (Vec<Load>, Vec<RowWrite>, Vec<usize>) {
-    let mut loads: Vec<Load> = Vec::new();
-    let (mut rows, mut rows_from) = (Vec::new(), Vec::new());
-    for (at, processed) in batches.iter_mut().enumerate() {
-        for staged in std::mem::take(&mut processed.writes) {
-            let stage = &processed.generation.stages[staged.stage];
-            let change = &processed.batch.changes[staged.change];
-            let counts = stage.counts.of(&staged.write);
-            // A generation is assembled with a sink for everything that its description declares, and a write to
-            // anything else was refused when the processor answered.
-            let sink = stage.sink(&staged.write).expect("a declared target has a sink");
-            let further = stage.further_sinks(&staged.write).into_iter().map(|sink| (sink, staged.write.clone()));
-            let further: Vec<_> = further.collect();
-            for (sink, write) in further.into_iter().chain([(sink, staged.write)]) {
-                match write {
-                    Write::Rows { table, op } if sink.rows_settle() => {
-                        let declared = stage.table(&table).expect("the table was checked against the description");
-                        rows_from.push(at);
-                        rows.push(RowWrite {
-                            processor: stage.name.clone(),
-                            document: change.key.clone(),
-                            table: Arc::clone(declared),
-                            op,
-                        });
-                    }
-                    write => {
-                        let load = match loads.iter_mut().position(|load| Arc::ptr_eq(&load.sink, sink)) {
-                            Some(known) => &mut loads[known],
-                            None => {
-                                loads.push(Load::new(sink, counts.clone()));
-                                loads.last_mut().expect("it was pushed a line above")
-                            }
-                        };
-                        let part = stage.part(&write);
-                        let table = match &write {
-                            Write::Rows { table, .. } => stage.table(table).cloned(),
-                            _ => None,
-                        };
-                        load.origin.push(Origin { batch: at, stage: staged.stage, change: staged.change, part });
-                        processed.sent += 1;
-                        load.writes.push(Versioned {
-                            processor: stage.name.clone(),
-                            document: change.key.clone(),
-                            version: processed.versions[staged.change],
-                            write,
-                            table,
-                        });
-                    }
-                }
-            }
-        }
-    }
-    (loads, rows, rows_from)
-}
-
 /// Counts rows that settled. A rejection names its processor.
 fn count_rows(batches: &[Processed], rows: &[RowWrite], rejected: &[Failure]) {
     let mut counted: Vec<(&ProcessorName, u64)> = Vec::new();
@@ -391,24 +284,6 @@ fn count_rows(batches: &[Processed], rows: &[RowWrite], rejected: &[Failure]) {
         let refused = rejected.iter().filter(|failure| failure.id.processor.as_ref() == Some(processor)).count() as u64;
         stage.counts.tables.taken.inc_by(rows.saturating_sub(refused));
         stage.counts.tables.rejected.inc_by(refused);
-    }
-}
-
-/// Notes in the traces of the batches, which are written together, what each sink took and for how long.
-fn trace_writes(batches: &mut [Processed], loads: &[Load]) {
-    for trace in batches.iter_mut().filter_map(|processed| processed.trace.as_mut()) {
-        for load in loads {
-            let (Some(began), Some(ended)) = (load.began, load.ended) else { continue };
-            let attributes = vec![
-                KeyValue::new("sink", Arc::clone(&load.counts.name)),
-                KeyValue::new("writes", i64::try_from(load.writes.len()).unwrap_or(i64::MAX)),
-                KeyValue::new(
-                    "rejected",
-                    load.delivered.as_ref().map_or(0, |all| i64::try_from(all.len()).unwrap_or(i64::MAX)),
-                ),
-            ];
-            trace.note_until("write", began, ended, attributes);
-        }
     }
 }
 

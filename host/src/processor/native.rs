@@ -12,7 +12,6 @@ type Process = dyn Fn(&Call<'_>, &dyn Lookups) -> Result<Vec<Outcome>, Fault> + 
 #[derive(Clone)]
 pub struct NativeProcessor {
     description: Description,
-    digest: Digest,
     process: Arc<Process>,
     refuses: Option<String>,
     started: Arc<AtomicUsize>,
@@ -31,7 +30,7 @@ impl NativeProcessor {
         process: impl Fn(&Call<'_>, &dyn Lookups) -> Result<Vec<Outcome>, Fault> + Send + Sync + 'static,
     ) -> Self {
         let started = Arc::new(AtomicUsize::new(0));
-        Self { description, digest: Digest([0; 32]), process: Arc::new(process), refuses: None, started }
+        Self { description, process: Arc::new(process), refuses: None, started }
     }
 
     /// A processor that answers each change by itself; a fault is the whole call's, as a trap is.
@@ -40,13 +39,6 @@ impl NativeProcessor {
         process: impl Fn(&Item) -> Result<Outcome, Fault> + Send + Sync + 'static,
     ) -> Self {
         Self::new(description, move |call, _| call.items.iter().map(&process).collect())
-    }
-
-    /// The same with a digest that tells it from others.
-    #[must_use]
-    pub fn with_digest(mut self, digest: Digest) -> Self {
-        self.digest = digest;
-        self
     }
 
     /// The same, but no instance of it starts, for this reason.
@@ -68,7 +60,7 @@ impl Processor for NativeProcessor {
     }
 
     fn digest(&self) -> Digest {
-        self.digest
+        Digest([0; 32])
     }
 
     fn start(&self, lookups: Arc<dyn Lookups>) -> Result<Box<dyn Instance>, StartError> {

@@ -6,10 +6,10 @@
 use std::num::NonZeroU32;
 
 use jiff::Timestamp;
-use sqlx::{ColumnIndex, Database as SqlxDatabase, Decode, Row, Type};
+use sqlx::{ColumnIndex, Database as SqlxDatabase, Decode, FromRow, Row, Type};
 
 use crate::model::{Outage, PillowName, timestamp_text};
-use crate::sql::Database;
+use crate::sql::{Database, Given};
 
 use super::{Progressing, Report};
 
@@ -140,12 +140,12 @@ impl Backfills {
             "insert into pillowtop_backfills (pillow, processor, parts, purpose, rate, state, asked_at)
              values ($1, $2, $3, $4, $5, 'open', $6) on conflict do nothing",
             &[
-                Value::Text(Some(pillow.as_str())),
-                Value::Text(wanted.processor),
-                Value::Text(parts.as_deref()),
-                Value::Text(wanted.purpose),
-                Value::Number(wanted.rate.map(|rate| i64::from(rate.get()))),
-                Value::Text(Some(&timestamp_text(at))),
+                pillow.as_str().into(),
+                wanted.processor.into(),
+                parts.as_deref().into(),
+                wanted.purpose.into(),
+                wanted.rate.map(|rate| i64::from(rate.get())).into(),
+                timestamp_text(at).as_str().into(),
             ],
         )
         .await?;
@@ -174,7 +174,7 @@ impl Backfills {
     /// When the database does not answer.
     pub async fn get(&self, number: i64) -> Result<Option<Request>, Outage> {
         let statement = format!("select {COLUMNS} from pillowtop_backfills where number = $1");
-        Ok(self.read(&statement, &[Value::Number(Some(number))]).await?.pop())
+        Ok(self.read(&statement, &[number.into()]).await?.pop())
     }
 
     /// Notes how far a backfill is, as long as it is open.
@@ -193,11 +193,11 @@ impl Backfills {
             "update pillowtop_backfills set state = $2, note = $3, done = $4, total = $5
              where number = $1 and state = 'open'",
             &[
-                Value::Number(Some(number)),
-                Value::Text(Some(state.as_str())),
-                Value::Text(note),
-                Value::Number(Some(signed(report.done))),
-                Value::Number(report.total.map(signed)),
+                number.into(),
+                state.as_str().into(),
+                note.into(),
+                signed(report.done).into(),
+                report.total.map(signed).into(),
             ],
         )
         .await
@@ -210,63 +210,21 @@ impl Backfills {
     /// When the database does not answer.
     pub async fn cancel(&self, pillow: &PillowName) -> Result<bool, Outage> {
         let statement = "update pillowtop_backfills set state = 'cancelled' where pillow = $1 and state = 'open'";
-        Ok(self.change(statement, &[Value::Text(Some(pillow.as_str()))]).await? > 0)
+        Ok(self.change(statement, &[pillow.as_str().into()]).await? > 0)
     }
 
-    async fn change(&self, statement: &'static str, values: &[Value<'_>]) -> Result<u64, Outage> {
-        let changed = match &self.database {
-            Database::Sqlite(sqlite) => {
-                let mut query = sqlx::query(statement);
-                for value in values {
-                    query = match value {
-                        Value::Text(text) => query.bind(text.map(str::to_owned)),
-                        Value::Number(number) => query.bind(*number),
-                    };
-                }
-                query.execute(&sqlite.writer).await.map(|done| done.rows_affected())
-            }
-            Database::Postgres(postgres) => {
-                let mut query = sqlx::query(statement);
-                for value in values {
-                    query = match value {
-                        Value::Text(text) => query.bind(text.map(str::to_owned)),
-                        Value::Number(number) => query.bind(*number),
-                    };
-                }
-                query.execute(&postgres.pool).await.map(|done| done.rows_affected())
-            }
-        };
+    async fn change(&self, statement: &str, values: &[Given<'_>]) -> Result<u64, Outage> {
+        let changed = self.database.change(statement, values).await;
         changed.map_err(|error| Outage::new("could not change the list of backfills", error))
     }
 
-    async fn read(&self, statement: &str, values: &[Value<'_>]) -> Result<Vec<Request>, Outage> {
-        let number = values.first().map_or(0, |value| match value {
-            Value::Number(number) => number.unwrap_or(0),
-            Value::Text(_) => 0,
-        });
-        let rows = match &self.database {
-            Database::Sqlite(sqlite) => {
-                let query = sqlx::query(sqlx::AssertSqlSafe(statement));
-                let query = if values.is_empty() { query } else { query.bind(number) };
-                query.fetch_all(&sqlite.readers).await.and_then(|rows| rows.iter().map(request).collect())
-            }
-            Database::Postgres(postgres) => {
-                let query = sqlx::query(sqlx::AssertSqlSafe(statement));
-                let query = if values.is_empty() { query } else { query.bind(number) };
-                query.fetch_all(&postgres.pool).await.and_then(|rows| rows.iter().map(request).collect())
-            }
-        };
-        rows.map_err(|error: sqlx::Error| Outage::new("could not read the list of backfills", error))
+    async fn read(&self, query: &str, values: &[Given<'_>]) -> Result<Vec<Request>, Outage> {
+        let read = self.database.read(query, values).await;
+        read.map_err(|error| Outage::new("could not read the list of backfills", error))
     }
 }
 
-/// What a statement is given.
-enum Value<'a> {
-    Text(Option<&'a str>),
-    Number(Option<i64>),
-}
-
-fn request<'r, R>(row: &'r R) -> Result<Request, sqlx::Error>
+impl<'r, R> FromRow<'r, R> for Request
 where
     R: Row,
     &'static str: ColumnIndex<R>,
@@ -274,21 +232,23 @@ where
     String: Decode<'r, R::Database> + Type<R::Database>,
     R::Database: SqlxDatabase,
 {
-    let state: String = row.try_get("state")?;
-    let known = RequestState::ALL.iter().find(|(_, name)| *name == state);
-    let count = |number: i64| u64::try_from(number).unwrap_or(0);
-    Ok(Request {
-        number: row.try_get("number")?,
-        pillow: PillowName::new(&row.try_get::<String, _>("pillow")?),
-        processor: row.try_get("processor")?,
-        purpose: row.try_get("purpose")?,
-        parts: row.try_get::<Option<String>, _>("parts")?.and_then(|parts| serde_json::from_str(&parts).ok()),
-        rate: row.try_get::<Option<i64>, _>("rate")?.and_then(|rate| NonZeroU32::new(u32::try_from(rate).ok()?)),
-        state: known.map_or(RequestState::Failed, |(state, _)| *state),
-        done: count(row.try_get("done")?),
-        total: row.try_get::<Option<i64>, _>("total")?.map(count),
-        note: row.try_get("note")?,
-    })
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        let state: String = row.try_get("state")?;
+        let known = RequestState::ALL.iter().find(|(_, name)| *name == state);
+        let count = |number: i64| u64::try_from(number).unwrap_or(0);
+        Ok(Request {
+            number: row.try_get("number")?,
+            pillow: PillowName::new(&row.try_get::<String, _>("pillow")?),
+            processor: row.try_get("processor")?,
+            purpose: row.try_get("purpose")?,
+            parts: row.try_get::<Option<String>, _>("parts")?.and_then(|parts| serde_json::from_str(&parts).ok()),
+            rate: row.try_get::<Option<i64>, _>("rate")?.and_then(|rate| NonZeroU32::new(u32::try_from(rate).ok()?)),
+            state: known.map_or(RequestState::Failed, |(state, _)| *state),
+            done: count(row.try_get("done")?),
+            total: row.try_get::<Option<i64>, _>("total")?.map(count),
+            note: row.try_get("note")?,
+        })
+    }
 }
 
 #[cfg(test)]

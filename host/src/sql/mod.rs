@@ -10,6 +10,7 @@ mod arrays;
 mod ask;
 mod dialect;
 mod error;
+mod portable;
 pub mod rebuild;
 pub mod rows;
 pub mod schema;
@@ -32,6 +33,7 @@ use tokio::time::{Instant, sleep};
 pub use ask::{Answer, AskError, ask};
 pub use dialect::Dialect;
 pub use error::{Error, Rejection};
+pub(crate) use portable::Given;
 pub(crate) use schema::LOCK as SCHEMA_LOCK;
 #[cfg(test)]
 pub(crate) use testing::{Kind, Scratch, both};
@@ -95,7 +97,7 @@ pub enum Transaction {
     Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
 }
 
-/// A connection inside a transaction.
+/// A connection; outside of this room always one inside a transaction.
 #[derive(Debug)]
 pub enum Connection<'c> {
     /// To SQLite.
@@ -189,7 +191,7 @@ async fn open_sqlite(connections: u32, options: &SqliteConnectOptions) -> Result
 }
 
 /// Whether the address is one of PostgreSQL.
-fn is_postgres(url: &str) -> bool {
+pub(crate) fn is_postgres(url: &str) -> bool {
     ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme))
 }
 

@@ -21,7 +21,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::manifest::{ListSource, Manifest};
-use crate::model::{Outage, PillowName, chain};
+use crate::model::PillowName;
 
 use super::assemble::Resources;
 use super::disk::Seen;
@@ -153,9 +153,4 @@ pub(super) fn troubles(lists: &[Found]) -> Vec<String> {
         Found::Loading | Found::Away(_) => Vec::new(),
     };
     lists.iter().flat_map(of).collect()
-}
-
-/// The words of an outage.
-fn away(outage: &Outage) -> String {
-    chain(outage)
 }

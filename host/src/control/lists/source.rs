@@ -8,7 +8,6 @@ use std::time::Duration;
 use serde_json::Value as Json;
 use tokio::time::timeout;
 
-use super::away;
 use super::content::{Content, Element, MOST_BYTES, MOST_ELEMENTS, json};
 use crate::documents::{DocumentStore, ListError};
 use crate::manifest::{ListSource, Secret};
@@ -56,14 +55,14 @@ impl Reader {
     pub(super) async fn open(source: &ListSource, resources: &Resources) -> Result<Self, String> {
         match source {
             ListSource::Query { database, query, changed, .. } => Ok(Self::Query {
-                url: resources.database_url(database).map_err(|outage| away(&outage))?.clone(),
+                url: resources.database_url(database).map_err(|outage| chain(&outage))?.clone(),
                 database: Arc::clone(database),
                 query: query.clone(),
                 changed: changed.clone(),
                 mark: None,
             }),
             ListSource::Store { store, wanted, .. } => Ok(Self::Store {
-                store: resources.documents(store).await.map_err(|outage| away(&outage))?,
+                store: resources.documents(store).await.map_err(|outage| chain(&outage))?,
                 name: Arc::clone(store),
                 wanted: wanted.clone(),
                 mark: None,
@@ -212,7 +211,7 @@ async fn all(
             Arc::new(Change::of(DocumentKey { source, id: Arc::clone(&listed.id) }, Position::number(0)))
         };
         let stubs: Vec<Arc<Change>> = page.documents.iter().map(stub).collect();
-        let documents = store.fetch(&stubs).await.map_err(|outage| away(&outage))?;
+        let documents = store.fetch(&stubs).await.map_err(|outage| chain(&outage))?;
         for (stub, document) in stubs.iter().zip(documents) {
             let Document::Present(document) = document else { continue };
             if let Some(json) = element(&document, wanted) {

@@ -284,11 +284,15 @@ async fn ask<T: Send + 'static>(
             let answer = asked(&shared);
             if answer.is_err() {
                 // The reason lies among the events.
-                serve(&shared).ok();
+                serve(&shared)?;
             }
-            answer
+            Ok(answer)
         });
-        match answer.await.unwrap_or(Err(RDKafkaErrorCode::Fail)) {
+        let answer = match answer.await {
+            Ok(served) => served.map_err(Error::Outage)?,
+            Err(died) => return Err(Error::Outage(Outage::new(format!("could not {operation}"), died))),
+        };
+        match answer {
             Ok(answer) => {
                 watch.heard();
                 return Ok(answer);
@@ -312,8 +316,8 @@ fn is_passing(error: RDKafkaErrorCode) -> bool {
     )
 }
 
-/// Asks for one end of every partition, or for the first offset at a time, with one request per broker. Under `read_committed` the end is that of what
-/// is committed, which is where reading ends.
+/// Asks for one end of every partition, or for the first offset at a time, with one request per broker. Under
+/// `read_committed` the end is that of what is committed, which is where reading ends.
 fn offsets(client: &Client, partitions: &[Partition], which: Offset) -> Result<Vec<u64>, RDKafkaErrorCode> {
     if partitions.is_empty() {
         return Ok(Vec::new());

@@ -71,6 +71,16 @@ fn rows(before: impl Fn(u64) + Send + Sync + 'static) -> NativeProcessor {
     })
 }
 
+/// The same, and waits at the document of number 1.
+fn rows_held(gate: &Gate) -> NativeProcessor {
+    let gate = gate.clone();
+    rows(move |number| {
+        if number == 1 {
+            gate.pass();
+        }
+    })
+}
+
 /// What the table holds after all settles. Rows that travel in the settle have no versions: the last one stays.
 fn numbers(bench: &Bench) -> BTreeMap<String, i64> {
     let number = |write: RowWrite| match write.op {
@@ -104,18 +114,12 @@ async fn every_document_of_the_store_is_brought_through_the_processors() {
 async fn rows_that_a_change_settled_meanwhile_are_not_overwritten_with_what_the_backfill_fetched_before() {
     let bench = Bench::new(2, 10);
     store(&bench, 1..4);
-    let (gate, arrived) = (Gate::default(), Counter::default());
-    let (held, seen) = (gate.clone(), arrived.clone());
+    let gate = Gate::default();
     // The backfill has fetched the documents, and is held while it works on the first of them.
-    let processor = rows(move |number| {
-        if number == 1 {
-            seen.add();
-            held.pass();
-        }
-    });
+    let processor = rows_held(&gate);
     let order = order(1);
     let mut run = bench.run_with(beside(&bench, &processor), &order);
-    until(|| arrived.get() == 1).await;
+    until(|| gate.came() == 1).await;
     publish(&bench, 1, "d002", r#"{"n":200}"#);
     until(|| run.snapshot().counts.settled == 1).await;
     assert_eq!(numbers(&bench), BTreeMap::from([("d002".to_owned(), 200)]));
@@ -129,17 +133,11 @@ async fn rows_that_a_change_settled_meanwhile_are_not_overwritten_with_what_the_
 #[tokio::test(start_paused = true)]
 async fn a_change_that_closed_before_the_backfill_may_settle_after_it_and_the_newest_content_stays() {
     let bench = Bench::new(1, 10);
-    let (gate, arrived) = (Gate::default(), Counter::default());
-    let (held, seen) = (gate.clone(), arrived.clone());
-    let processor = rows(move |number| {
-        if number == 1 {
-            seen.add();
-            held.pass();
-        }
-    });
+    let gate = Gate::default();
+    let processor = rows_held(&gate);
     publish(&bench, 0, "d001", r#"{"n":1}"#);
     let mut run = bench.run_generation(beside(&bench, &processor));
-    until(|| arrived.get() == 1).await;
+    until(|| gate.came() == 1).await;
     // It changes while the change's batch is held with the old content; the backfill reads the new one first.
     bench.documents.put(DocumentKey::new(TOPIC, "d001"), r#"{"n":2}"#);
     let order = order(1);
@@ -257,15 +255,14 @@ async fn what_fails_is_parked_where_a_retry_finds_it() {
 async fn a_host_that_lost_a_partition_settles_no_more_of_a_backfill() {
     let bench = Bench::new(2, 10);
     store(&bench, 0..3);
-    let (gate, arrived) = (Gate::default(), Counter::default());
-    let (held, seen) = (gate.clone(), arrived.clone());
+    let gate = Gate::default();
+    let held = gate.clone();
     let processor = indexer_after(move |_| {
-        seen.add();
         held.pass();
     });
     let first = order(1);
     let mut run = bench.run_with(bench.generation(1, &[("p", &processor)]), &first);
-    until(|| arrived.get() == 1).await;
+    until(|| gate.came() == 1).await;
     // Another host takes one partition of the feed, not the backfill's own lane.
     bench.checkpoints.acquire(&bench.pillow, &partition(1)).await.unwrap();
     gate.open();

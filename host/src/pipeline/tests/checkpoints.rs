@@ -23,6 +23,7 @@ pub(super) struct Checkpoints {
 #[derive(Default)]
 struct Trouble {
     acquires: usize,
+    deadly_acquires: usize,
     draws: usize,
     settles: usize,
     answers: usize,
@@ -44,6 +45,11 @@ impl Checkpoints {
     /// Has the next `count` acquisitions fail; 0 ends it.
     pub(super) fn fail_acquires(&self, count: usize) {
         self.trouble().acquires = count;
+    }
+
+    /// Has the next acquisition die of a defect.
+    pub(super) fn die_in_acquire(&self) {
+        self.trouble().deadly_acquires = 1;
     }
 
     /// Has the next `count` draws fail; 0 ends it.
@@ -97,6 +103,7 @@ impl CheckpointStore for Checkpoints {
         if strikes(&mut self.trouble().acquires) {
             return Err(down());
         }
+        assert!(!strikes(&mut self.trouble().deadly_acquires), "a defect");
         self.store.acquire(pillow, partition).await
     }
 

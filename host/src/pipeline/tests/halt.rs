@@ -1,7 +1,7 @@
 //! Too many failures stop the pillow before they are parked.
 
 use super::bench::{Bench, settle_down, until};
-use super::processors::{Counter, Gate, description, failed, id, index};
+use super::processors::{Gate, description, failed, id, index};
 use crate::model::Outcome;
 use crate::pipeline::{End, FailureLimit};
 use crate::processor::native::NativeProcessor;
@@ -92,11 +92,10 @@ async fn retries_that_fail_again_do_not_halt() {
 async fn retries_that_fail_in_the_settle_of_other_changes_do_not_halt_either() {
     let mut bench = halting(20);
     bench.tuning.in_flight = 8;
-    let (gate, begun) = (Gate::default(), Counter::default());
-    let (held, counted) = (gate.clone(), begun.clone());
+    let gate = Gate::default();
+    let held = gate.clone();
     let processor = NativeProcessor::each(description(), move |item| {
         if id(item) == "held" {
-            counted.add();
             held.pass();
         }
         Ok(if id(item).starts_with("bad") { failed("bad") } else { index(item) })
@@ -106,7 +105,7 @@ async fn retries_that_fail_in_the_settle_of_other_changes_do_not_halt_either() {
     let mut run = bench.run(&processor);
     run.caught_up().await;
     bench.publish("held", "{}");
-    until(|| begun.get() == 1).await;
+    until(|| gate.came() == 1).await;
     // The retries are done, and wait for the settle of the change that closed before them.
     for _ in 0..4 {
         run.retries.send(bench.parked_entries().await).await.unwrap();

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::bench::{Bench, Run, partition, settle_down, until, within};
-use super::processors::{Counter, Gate, id, indexer, indexer_after, trap};
+use super::processors::{Gate, id, indexer, indexer_after, trap};
 use crate::checkpoint::{CheckpointStore as _, Heartbeat};
 use crate::feed::Event;
 use crate::model::{Clock, Partition};
-use crate::pipeline::State;
 use crate::pipeline::ownership::HAND_OVER_LIMIT;
+use crate::pipeline::{End, State};
 use crate::processor::native::NativeProcessor;
 
 /// A bench whose host reads what a test gives it.
@@ -35,17 +35,28 @@ fn give(bench: &Bench, numbers: &[u32]) {
     bench.log.tell(Event::Assigned(numbered(numbers)));
 }
 
-/// A processor that waits at `held` documents, and counts those that wait.
-fn holding(gate: &Gate, held: &'static str) -> (NativeProcessor, Counter) {
-    let (gate, begun) = (gate.clone(), Counter::default());
-    let counter = begun.clone();
-    let processor = indexer_after(move |item| {
+/// A processor that waits at `held` documents.
+fn holding(gate: &Gate, held: &'static str) -> NativeProcessor {
+    let gate = gate.clone();
+    indexer_after(move |item| {
         if id(item).starts_with(held) {
-            counter.add();
             gate.pass();
         }
-    });
-    (processor, begun)
+    })
+}
+
+/// Takes partitions away, and waits until they are given back.
+async fn revoke(bench: &Bench, numbers: &[u32]) {
+    bench.log.tell(Event::Revoked(numbered(numbers)));
+    until(|| bench.log.released() == numbered(numbers)).await;
+}
+
+/// Runs on a host that is given these partitions, until it caught up.
+async fn taken_over(bench: &Bench, numbers: &[u32]) -> Run {
+    let run = bench.run(&indexer());
+    give(bench, numbers);
+    run.caught_up().await;
+    run
 }
 
 fn lanes(run: &Run) -> Vec<String> {
@@ -77,9 +88,7 @@ async fn a_member_reads_what_it_is_given_from_the_checkpoints_and_waits_for_more
     run.stopped().await;
 
     let next = another(&bench);
-    let mut run = next.run(&indexer());
-    give(&next, &[0, 1]);
-    run.caught_up().await;
+    let mut run = taken_over(&next, &[0, 1]).await;
     assert_eq!((run.snapshot().counts.read, next.at().await), (0, vec![Some(2), Some(2)]));
     run.stopped().await;
 }
@@ -88,12 +97,11 @@ async fn a_member_reads_what_it_is_given_from_the_checkpoints_and_waits_for_more
 async fn what_is_in_hand_of_a_revoked_partition_settles_before_it_is_given_back() {
     let bench = member(2, 1);
     let gate = Gate::default();
-    let (processor, begun) = holding(&gate, "held");
-    let mut run = bench.run(&processor);
+    let mut run = bench.run(&holding(&gate, "held"));
     give(&bench, &[0, 1]);
     bench.publish_to(0, "held", "{}");
     bench.publish_to(0, "behind it", "{}");
-    until(|| begun.get() == 1 && run.snapshot().counts.read == 2).await;
+    until(|| gate.came() == 1 && run.snapshot().counts.read == 2).await;
     bench.log.tell(Event::Revoked(numbered(&[0, 1])));
     until(|| bench.log.released() == numbered(&[1])).await;
     // Nothing more of it is read meanwhile.
@@ -104,9 +112,7 @@ async fn what_is_in_hand_of_a_revoked_partition_settles_before_it_is_given_back(
     assert_eq!((bench.at().await[0], lanes(&run)), (Some(2), Vec::<String>::new()));
 
     let next = another(&bench);
-    let mut next_run = next.run(&indexer());
-    give(&next, &[0, 1]);
-    next_run.caught_up().await;
+    let mut next_run = taken_over(&next, &[0, 1]).await;
     assert_eq!(next.at().await[0], Some(3));
     assert!(committed(&[&bench, &next]).values().all(|count| *count == 1));
     run.stopped().await;
@@ -117,20 +123,16 @@ async fn what_is_in_hand_of_a_revoked_partition_settles_before_it_is_given_back(
 async fn a_revoked_partition_that_does_not_settle_in_time_is_given_back_and_settles_nothing_any_more() {
     let bench = member(1, 1);
     let gate = Gate::default();
-    let (processor, begun) = holding(&gate, "held");
-    let mut run = bench.run(&processor);
+    let mut run = bench.run(&holding(&gate, "held"));
     give(&bench, &[0]);
     bench.publish("held", "{}");
-    until(|| begun.get() == 1).await;
+    until(|| gate.came() == 1).await;
     let before = tokio::time::Instant::now();
-    bench.log.tell(Event::Revoked(numbered(&[0])));
-    until(|| bench.log.released() == numbered(&[0])).await;
+    revoke(&bench, &[0]).await;
     assert!(before.elapsed() >= HAND_OVER_LIMIT);
 
     let next = another(&bench);
-    let mut next_run = next.run(&indexer());
-    give(&next, &[0]);
-    next_run.caught_up().await;
+    let mut next_run = taken_over(&next, &[0]).await;
     gate.open();
     settle_down().await;
     run.stopped().await;
@@ -143,11 +145,10 @@ async fn a_revoked_partition_that_does_not_settle_in_time_is_given_back_and_sett
 async fn nothing_of_a_lost_partition_is_settled_and_the_others_go_on() {
     let bench = member(2, 1);
     let gate = Gate::default();
-    let (processor, begun) = holding(&gate, "held");
-    let mut run = bench.run(&processor);
+    let mut run = bench.run(&holding(&gate, "held"));
     give(&bench, &[0, 1]);
     bench.publish_to(0, "held", "{}");
-    until(|| begun.get() == 1).await;
+    until(|| gate.came() == 1).await;
     bench.log.tell(Event::Lost(numbered(&[0])));
     until(|| bench.log.released() == numbered(&[0])).await;
     gate.open();
@@ -173,16 +174,13 @@ async fn a_retry_of_a_partition_that_went_is_left_to_its_owner() {
     let parked = bench.parked_entries().await;
     assert_eq!(parked.len(), 1);
     let settles = bench.checkpoints.committed().len();
-    bench.log.tell(Event::Revoked(numbered(&[0])));
-    until(|| bench.log.released() == numbered(&[0])).await;
+    revoke(&bench, &[0]).await;
     run.retries.send(parked.clone()).await.unwrap();
     settle_down().await;
     assert_eq!(bench.checkpoints.committed().len(), settles);
 
     let next = another(&bench);
-    let mut next_run = next.run(&indexer());
-    give(&next, &[0]);
-    next_run.caught_up().await;
+    let mut next_run = taken_over(&next, &[0]).await;
     next_run.retries.send(parked).await.unwrap();
     until(|| next_run.snapshot().counts.retried == 1).await;
     assert_eq!(next.parked().await, Vec::<String>::new());
@@ -198,8 +196,7 @@ async fn a_paused_pillow_gives_its_partitions_back_all_the_same() {
     run.caught_up().await;
     run.paused.send_replace(true);
     until(|| run.snapshot().state == State::Paused).await;
-    bench.log.tell(Event::Revoked(numbered(&[0])));
-    until(|| bench.log.released() == numbered(&[0])).await;
+    revoke(&bench, &[0]).await;
     run.stopped().await;
 }
 
@@ -216,13 +213,22 @@ async fn an_outage_while_partitions_are_taken_over_is_waited_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_defect_while_partitions_are_taken_over_ends_the_run() {
+    let bench = member(1, 1);
+    bench.checkpoints.die_in_acquire();
+    let mut run = bench.run(&indexer());
+    give(&bench, &[0]);
+    let end = run.ended().await;
+    assert!(matches!(&end, End::Failed(reason) if reason.contains("panicked")), "{end:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_owner_of_one_partition_stops_that_lane_alone_until_it_is_gone() {
     let bench = Bench::new(2, 1);
     let gate = Gate::default();
-    let (processor, begun) = holding(&gate, "1-");
-    let mut run = bench.run(&processor);
+    let mut run = bench.run(&holding(&gate, "1-"));
     (0..6).for_each(|at| bench.publish_to(at % 2, &format!("{}-{at}", at % 2), "{}"));
-    until(|| begun.get() > 0 && run.snapshot().counts.read == 6).await;
+    until(|| gate.came() > 0 && run.snapshot().counts.read == 6).await;
     bench.checkpoints.acquire(&bench.pillow, &partition(1)).await.unwrap();
     // The other owner says each second that it is there.
     let says = |at| Heartbeat {
@@ -258,10 +264,9 @@ async fn another_owner_of_one_partition_stops_that_lane_alone_until_it_is_gone()
 async fn a_run_whose_partitions_all_have_another_owner_is_lost_and_commits_nothing() {
     let bench = Bench::new(1, 1);
     let gate = Gate::default();
-    let (processor, begun) = holding(&gate, "");
-    let mut run = bench.run(&processor);
+    let mut run = bench.run(&holding(&gate, ""));
     bench.publish("a", "{}");
-    until(|| begun.get() == 1).await;
+    until(|| gate.came() == 1).await;
     bench.checkpoints.acquire(&bench.pillow, &partition(0)).await.unwrap();
     gate.open();
     let reason = run.lost().await;

@@ -12,10 +12,11 @@ use crate::model::{
 use crate::processor::native::NativeProcessor;
 use crate::processor::{Fault, FaultKind};
 
-/// Holds threads until it is opened. Clones are the same gate.
+/// Holds threads until it is opened, and counts those that came. Clones are the same gate.
 #[derive(Clone, Default)]
 pub(super) struct Gate {
     inner: Arc<(Mutex<bool>, Condvar)>,
+    came: Counter,
 }
 
 impl Gate {
@@ -24,7 +25,12 @@ impl Gate {
         self.inner.1.notify_all();
     }
 
+    pub(super) fn came(&self) -> usize {
+        self.came.get()
+    }
+
     pub(super) fn pass(&self) {
+        self.came.add();
         let opened = self.inner.1.wait_timeout_while(self.inner.0.lock().unwrap(), PATIENCE, |open| !*open).unwrap();
         assert!(!opened.1.timed_out(), "the gate was not opened");
     }

@@ -1,7 +1,7 @@
 //! Beginning, pausing and ending a run loses nothing.
 
 use super::bench::{Bench, partition, settle_down, until, within};
-use super::processors::{Counter, Gate, id, indexer, indexer_after};
+use super::processors::{Gate, id, indexer, indexer_after};
 use crate::feed::{self, Start};
 use crate::model::Outage;
 use crate::pipeline::{End, State};
@@ -10,14 +10,13 @@ use crate::pipeline::{End, State};
 async fn a_stop_settles_what_is_in_hand_and_reads_no_more() {
     let mut bench = Bench::new(1, 1);
     bench.tuning.in_flight = 3;
-    let (gate, begun) = (Gate::default(), Counter::default());
-    let (held, counted) = (gate.clone(), begun.clone());
+    let gate = Gate::default();
+    let held = gate.clone();
     (0..10).for_each(|at| bench.publish(&at.to_string(), "{}"));
     let mut run = bench.run(&indexer_after(move |_| {
-        counted.add();
         held.pass();
     }));
-    until(|| begun.get() == 3).await;
+    until(|| gate.came() == 3).await;
     run.stop.cancel();
     settle_down().await;
     gate.open();
@@ -40,18 +39,17 @@ async fn an_outage_during_the_stop_ends_it_and_loses_nothing() {
     ];
     for fail in outages {
         let bench = Bench::new(2, 1);
-        let (gate, begun) = (Gate::default(), Counter::default());
-        let (held, counted) = (gate.clone(), begun.clone());
+        let gate = Gate::default();
+        let held = gate.clone();
         bench.publish("settled", "{}");
         let mut run = bench.run(&indexer_after(move |item| {
             if id(item) == "held" {
-                counted.add();
                 held.pass();
             }
         }));
         run.caught_up().await;
         bench.publish("held", "{}");
-        until(|| begun.get() == 1).await;
+        until(|| gate.came() == 1).await;
         fail(&bench, usize::MAX);
         (0..5).for_each(|at| bench.publish_to(at % 2, &at.to_string(), "{}"));
         until(|| run.snapshot().counts.read == 7).await;
@@ -71,19 +69,18 @@ async fn an_outage_during_the_stop_ends_it_and_loses_nothing() {
 #[tokio::test(start_paused = true)]
 async fn what_follows_an_abandoned_settle_is_abandoned_too() {
     let bench = Bench::new(1, 1);
-    let (gate, begun) = (Gate::default(), Counter::default());
-    let (held, counted) = (gate.clone(), begun.clone());
+    let gate = Gate::default();
+    let held = gate.clone();
     bench.sink.fail_writes(usize::MAX);
     bench.publish("first", "{}");
     let mut run = bench.run(&indexer_after(move |item| {
         if id(item) == "second" {
-            counted.add();
             held.pass();
         }
     }));
     run.waits_for("sink").await;
     bench.publish("second", "{}");
-    until(|| begun.get() == 1).await;
+    until(|| gate.came() == 1).await;
     run.stop.cancel();
     // The first is given up while the sink is down; the second finishes when the sink is back.
     settle_down().await;
@@ -100,14 +97,13 @@ async fn what_follows_an_abandoned_settle_is_abandoned_too() {
 #[tokio::test(start_paused = true)]
 async fn a_feed_error_ends_the_run_after_what_is_in_hand_is_settled() {
     let bench = Bench::new(1, 1);
-    let (gate, begun) = (Gate::default(), Counter::default());
-    let (held, counted) = (gate.clone(), begun.clone());
+    let gate = Gate::default();
+    let held = gate.clone();
     bench.publish("a", "{}");
     let mut run = bench.run(&indexer_after(move |_| {
-        counted.add();
         held.pass();
     }));
-    until(|| begun.get() == 1).await;
+    until(|| gate.came() == 1).await;
     bench.log.fail(feed::Error::Outage(Outage { operation: "the broker is down".to_owned(), source: None }));
     settle_down().await;
     gate.open();

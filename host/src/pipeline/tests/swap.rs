@@ -81,13 +81,12 @@ async fn under_load_the_processors_never_go_back() {
 #[tokio::test(start_paused = true)]
 async fn an_old_generation_goes_with_its_instances_when_its_last_batch_settled() {
     let bench = Bench::new(1, 1);
-    let (gate, begun) = (Gate::default(), Counter::default());
+    let gate = Gate::default();
     let instances = Arc::new(());
     let alive = Arc::downgrade(&instances);
-    let (held, counted) = (gate.clone(), begun.clone());
+    let held = gate.clone();
     let old = numbered(1, move |_| {
         let _kept = &instances;
-        counted.add();
         held.pass();
     });
     let generation = bench.generation(1, &[("p", &old)]);
@@ -95,7 +94,7 @@ async fn an_old_generation_goes_with_its_instances_when_its_last_batch_settled()
     let pinned: Weak<Generation> = Arc::downgrade(&generation);
     bench.publish("a", "{}");
     let mut run = bench.run_generation(generation);
-    until(|| begun.get() == 1).await;
+    until(|| gate.came() == 1).await;
     run.generations.send_replace(bench.generation(2, &[("p", &numbered(2, |_| {}))]));
     bench.publish("b", "{}");
     settle_down().await;

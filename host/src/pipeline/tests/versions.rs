@@ -69,17 +69,16 @@ async fn rewind(bench: &Bench) {
 async fn a_paused_former_owner_does_not_cover_newer_inline_content() {
     let former = inline();
     let next = former.as_another_host();
-    let (gate, begun) = (Gate::default(), Counter::default());
-    let (held, counted) = (gate.clone(), begun.clone());
+    let gate = Gate::default();
+    let held = gate.clone();
     let mut paused = former.run(&indexer_after(move |_| {
-        counted.add();
         held.pass();
     }));
     paused.caught_up().await;
     // A drawn number would be drawn only after the next owner's, as a process that was paused does.
     former.checkpoints.fail_draws(usize::MAX);
     publish_inline(&former, "a", r#"{"n":1}"#);
-    until(|| begun.get() == 1).await;
+    until(|| gate.came() == 1).await;
     let mut run = next.run(&indexer());
     publish_inline(&former, "a", r#"{"n":2}"#);
     run.caught_up().await;
@@ -96,14 +95,13 @@ async fn a_paused_former_owner_does_not_cover_newer_inline_content() {
 #[tokio::test(start_paused = true)]
 async fn a_retry_of_an_older_inline_change_does_not_cover_a_newer_one() {
     let bench = inline();
-    let (gate, begun, attempts) = (Gate::default(), Counter::default(), Counter::default());
-    let (held, counted) = (gate.clone(), begun.clone());
+    let (gate, attempts) = (Gate::default(), Counter::default());
+    let held = gate.clone();
     let processor = NativeProcessor::each(description(), move |item| {
         if item.change.position.as_number() == 0 && attempts.add() == 1 {
             return Ok(failed("not yet"));
         }
         if item.change.position.as_number() == 1 {
-            counted.add();
             held.pass();
         }
         Ok(index(item))
@@ -113,7 +111,7 @@ async fn a_retry_of_an_older_inline_change_does_not_cover_a_newer_one() {
     run.caught_up().await;
     let parked = bench.parked_entries().await;
     publish_inline(&bench, "a", r#"{"n":2}"#);
-    until(|| begun.get() == 1).await;
+    until(|| gate.came() == 1).await;
     run.retries.send(parked).await.unwrap();
     settle_down().await;
     gate.open();

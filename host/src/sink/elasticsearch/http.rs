@@ -31,9 +31,15 @@ pub(super) struct Http {
     urls: Vec<String>,
     /// The node that answered last.
     current: AtomicUsize,
-    authorization: Option<HeaderValue>,
+    authorization: Option<Authorization>,
     gzip: bool,
     timeout: Duration,
+}
+
+/// What of a request says who asks.
+enum Authorization {
+    Basic { username: String, password: String },
+    ApiKey(HeaderValue),
 }
 
 /// What a request is made of.
@@ -77,10 +83,11 @@ impl Http {
         }
         let client =
             client.build().map_err(|error| Outage::new("could not prepare connections to the search server", error))?;
-        let mut authorization = settings.credentials.as_ref().map(header).transpose()?;
-        if let Some(header) = &mut authorization {
-            header.set_sensitive(true);
-        }
+        let authorization = match settings.credentials.clone() {
+            Some(Credentials::Basic { username, password }) => Some(Authorization::Basic { username, password }),
+            Some(Credentials::ApiKey(key)) => Some(Authorization::ApiKey(key_header(&key)?)),
+            None => None,
+        };
         let urls = settings.urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
         Ok(Self {
             client,
@@ -116,9 +123,11 @@ impl Http {
             if method == Method::PUT {
                 request = request.timeout(self.timeout.max(PUT_TIMEOUT));
             }
-            if let Some(authorization) = &self.authorization {
-                request = request.header(AUTHORIZATION, authorization);
-            }
+            request = match &self.authorization {
+                Some(Authorization::Basic { username, password }) => request.basic_auth(username, Some(password)),
+                Some(Authorization::ApiKey(header)) => request.header(AUTHORIZATION, header),
+                None => request,
+            };
             if let (Some(kind), Some(body)) = (kind, &body) {
                 request = request.header(CONTENT_TYPE, kind).body(body.clone());
                 if compress {
@@ -153,32 +162,14 @@ async fn read(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error
     Ok(Answer { status, body: response.bytes().await? })
 }
 
-fn header(credentials: &Credentials) -> Result<HeaderValue, Outage> {
-    let text = match credentials {
-        Credentials::Basic { username, password } => {
-            format!("Basic {}", base64(format!("{username}:{password}").as_bytes()))
-        }
-        Credentials::ApiKey(key) => format!("ApiKey {key}"),
-    };
+fn key_header(key: &str) -> Result<HeaderValue, Outage> {
     // The error could quote the secret, so it goes no further.
-    HeaderValue::from_str(&text).map_err(|_quoting| Outage {
+    let mut header = HeaderValue::from_str(&format!("ApiKey {key}")).map_err(|_quoting| Outage {
         operation: "the credentials of the search server hold a sign that none may hold".to_owned(),
         source: None,
-    })
-}
-
-/// RFC 4648, with padding; the only place in the host that needs it.
-fn base64(bytes: &[u8]) -> String {
-    const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for at in 0..4 {
-            let sign = SIGNS[(word >> (18 - 6 * at) & 63) as usize];
-            text.push(if at <= chunk.len() { char::from(sign) } else { '=' });
-        }
-    }
-    text
+    })?;
+    header.set_sensitive(true);
+    Ok(header)
 }
 
 /// Compressing some megabytes takes longer than a task may hold its thread.
@@ -227,13 +218,6 @@ impl fmt::Display for Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_is_that_of_the_standard() {
-        for (plain, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
-            assert_eq!(base64(plain.as_bytes()), text);
-        }
-    }
 
     #[test]
     fn an_error_is_said_in_the_server_s_words_or_else_as_it_came() {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
@@ -58,7 +59,7 @@ pub(super) async fn drop_old(sender: &Sender, place: Place<'_>, now: Timestamp) 
     }
     let found: Found = serde_json::from_slice(&answer.body).map_err(|error| Outage::new(operation(), error))?;
     for hit in &found.hits.hits {
-        let id: String = hit.id.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let id = utf8_percent_encode(&hit.id, NON_ALPHANUMERIC);
         let condition = format!("if_seq_no={}&if_primary_term={}", hit.seq_no, hit.primary_term);
         let path = format!("/{}/_doc/{id}?{condition}", place.index);
         let answer = sender.http.send(Method::DELETE, &path, Content::None).await?;

@@ -1,8 +1,8 @@
 //! The rebuilds that are under way, as rows. The statements are the same in both databases.
 
-use sqlx::{AssertSqlSafe, ColumnIndex, Database as SqlxDatabase, Decode, Row, Type};
+use sqlx::{ColumnIndex, Database as SqlxDatabase, Decode, FromRow, Row, Type};
 
-use super::super::Connection;
+use super::super::{Connection, Given};
 use super::{Owner, Rebuild, State};
 use crate::model::Outage;
 
@@ -61,16 +61,16 @@ pub(super) async fn insert(connection: &mut Connection<'_>, owner: &Owner, rebui
          (table_name, new_name, old_name, part, pillow, processor, shape, old_columns, indexes, state)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     let values = [
-        Some(rebuild.table.as_str()),
-        Some(rebuild.new_name.as_str()),
-        Some(rebuild.old_name.as_str()),
-        rebuild.part.as_deref(),
-        Some(owner.pillow.as_str()),
-        Some(owner.processor.as_str()),
-        Some(rebuild.shape.as_str()),
-        Some(old_columns.as_str()),
-        Some(indexes.as_str()),
-        Some(rebuild.state.as_str()),
+        Given::from(rebuild.table.as_str()),
+        Given::from(rebuild.new_name.as_str()),
+        Given::from(rebuild.old_name.as_str()),
+        Given::from(rebuild.part.as_deref()),
+        Given::from(owner.pillow.as_str()),
+        Given::from(owner.processor.as_str()),
+        Given::from(rebuild.shape.as_str()),
+        Given::from(old_columns.as_str()),
+        Given::from(indexes.as_str()),
+        Given::from(rebuild.state.as_str()),
     ];
     change(connection, statement, &values).await
 }
@@ -80,10 +80,9 @@ pub(super) async fn note_backfill(
     rebuild: &Rebuild,
     number: Option<i64>,
 ) -> Result<(), Outage> {
-    let number = number.map_or_else(|| "null".to_owned(), |number| number.to_string());
-    let statement =
-        format!("update pillowtop_rebuilds set backfill = {number} where table_name = $1 and new_name = $2");
-    change(connection, &statement, &[Some(rebuild.table.as_str()), Some(rebuild.new_name.as_str())]).await
+    let statement = "update pillowtop_rebuilds set backfill = $3 where table_name = $1 and new_name = $2";
+    change(connection, statement, &[rebuild.table.as_str().into(), rebuild.new_name.as_str().into(), number.into()])
+        .await
 }
 
 pub(super) async fn note_state(connection: &mut Connection<'_>, rebuild: &Rebuild, state: State) -> Result<(), Outage> {
@@ -91,64 +90,38 @@ pub(super) async fn note_state(connection: &mut Connection<'_>, rebuild: &Rebuil
     change(
         connection,
         statement,
-        &[Some(rebuild.table.as_str()), Some(rebuild.new_name.as_str()), Some(state.as_str())],
+        &[rebuild.table.as_str().into(), rebuild.new_name.as_str().into(), state.as_str().into()],
     )
     .await
 }
 
 pub(super) async fn remove(connection: &mut Connection<'_>, table: &str) -> Result<(), Outage> {
-    change(connection, "delete from pillowtop_rebuilds where table_name = $1", &[Some(table)]).await
+    change(connection, "delete from pillowtop_rebuilds where table_name = $1", &[table.into()]).await
 }
 
 /// The rebuild of a table.
 pub(super) async fn find(connection: &mut Connection<'_>, table: &str) -> Result<Option<Rebuild>, Outage> {
     let statement = format!("select {COLUMNS} from pillowtop_rebuilds where table_name = $1");
-    Ok(read(connection, &statement, &[table]).await?.pop())
+    Ok(read(connection, &statement, &[table.into()]).await?.pop())
 }
 
 /// All of a processor, in the order of their tables.
 pub(super) async fn of_owner(connection: &mut Connection<'_>, owner: &Owner) -> Result<Vec<Rebuild>, Outage> {
     let statement =
         format!("select {COLUMNS} from pillowtop_rebuilds where pillow = $1 and processor = $2 order by table_name");
-    read(connection, &statement, &[owner.pillow.as_str(), owner.processor.as_str()]).await
+    read(connection, &statement, &[owner.pillow.as_str().into(), owner.processor.as_str().into()]).await
 }
 
-async fn change(connection: &mut Connection<'_>, statement: &str, values: &[Option<&str>]) -> Result<(), Outage> {
-    let values = values.iter().map(|value| value.map(str::to_owned));
-    let changed = match connection {
-        Connection::Sqlite(connection) => {
-            let query = values.fold(sqlx::query(AssertSqlSafe(statement)), |query, value| query.bind(value));
-            query.execute(&mut **connection).await.map(|_| ())
-        }
-        Connection::Postgres(connection) => {
-            let query = values.fold(sqlx::query(AssertSqlSafe(statement)), |query, value| query.bind(value));
-            query.execute(&mut **connection).await.map(|_| ())
-        }
-    };
-    changed.map_err(|error| Outage::new(OPERATION, error))
+async fn change(connection: &mut Connection<'_>, statement: &str, values: &[Given<'_>]) -> Result<(), Outage> {
+    let changed = connection.change(statement, values).await;
+    changed.map(|_| ()).map_err(|error| Outage::new(OPERATION, error))
 }
 
-async fn read(connection: &mut Connection<'_>, statement: &str, values: &[&str]) -> Result<Vec<Rebuild>, Outage> {
-    let rows = match connection {
-        Connection::Sqlite(connection) => {
-            let mut query = sqlx::query(AssertSqlSafe(statement));
-            for value in values {
-                query = query.bind((*value).to_owned());
-            }
-            query.fetch_all(&mut **connection).await.and_then(|rows| rows.iter().map(rebuild).collect())
-        }
-        Connection::Postgres(connection) => {
-            let mut query = sqlx::query(AssertSqlSafe(statement));
-            for value in values {
-                query = query.bind((*value).to_owned());
-            }
-            query.fetch_all(&mut **connection).await.and_then(|rows| rows.iter().map(rebuild).collect())
-        }
-    };
-    rows.map_err(|error: sqlx::Error| Outage::new(OPERATION, error))
+async fn read(connection: &mut Connection<'_>, query: &str, values: &[Given<'_>]) -> Result<Vec<Rebuild>, Outage> {
+    connection.read(query, values).await.map_err(|error| Outage::new(OPERATION, error))
 }
 
-pub(super) fn rebuild<'r, R>(row: &'r R) -> Result<Rebuild, sqlx::Error>
+impl<'r, R> FromRow<'r, R> for Rebuild
 where
     R: Row,
     &'static str: ColumnIndex<R>,
@@ -156,19 +129,21 @@ where
     String: Decode<'r, R::Database> + Type<R::Database>,
     R::Database: SqlxDatabase,
 {
-    let json = |error: serde_json::Error| sqlx::Error::Decode(Box::new(error));
-    let state: String = row.try_get("state")?;
-    let known = State::ALL.iter().find(|(_, name)| *name == state);
-    Ok(Rebuild {
-        table: row.try_get("table_name")?,
-        part: row.try_get("part")?,
-        shape: row.try_get("shape")?,
-        // What a later version calls otherwise is left alone.
-        state: known.map_or(State::Kept, |(state, _)| *state),
-        backfill: row.try_get("backfill")?,
-        new_name: row.try_get("new_name")?,
-        old_name: row.try_get("old_name")?,
-        old_columns: serde_json::from_str(&row.try_get::<String, _>("old_columns")?).map_err(json)?,
-        indexes: serde_json::from_str(&row.try_get::<String, _>("indexes")?).map_err(json)?,
-    })
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        let json = |error: serde_json::Error| sqlx::Error::Decode(Box::new(error));
+        let state: String = row.try_get("state")?;
+        let known = State::ALL.iter().find(|(_, name)| *name == state);
+        Ok(Rebuild {
+            table: row.try_get("table_name")?,
+            part: row.try_get("part")?,
+            shape: row.try_get("shape")?,
+            // What a later version calls otherwise is left alone.
+            state: known.map_or(State::Kept, |(state, _)| *state),
+            backfill: row.try_get("backfill")?,
+            new_name: row.try_get("new_name")?,
+            old_name: row.try_get("old_name")?,
+            old_columns: serde_json::from_str(&row.try_get::<String, _>("old_columns")?).map_err(json)?,
+            indexes: serde_json::from_str(&row.try_get::<String, _>("indexes")?).map_err(json)?,
+        })
+    }
 }

@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sqlx::AssertSqlSafe;
-use sqlx::Row as _;
+use sqlx::{AssertSqlSafe, FromRow as _, Row as _};
 
 use super::super::{Connection, rows::Refused};
-use super::registry::{COLUMNS, rebuild};
+use super::registry::COLUMNS;
 use super::{LOCK, Rebuild, shape};
 use crate::model::{Outage, RowOp, RowWrite, Table, TableChange};
 
@@ -52,16 +51,13 @@ pub(in crate::sql) async fn route(
 async fn filling(connection: &mut Connection<'_>) -> Result<HashMap<String, Rebuild>, Outage> {
     let statement = format!("select {COLUMNS} from pillowtop_rebuilds where state = 'filling'");
     let read: Result<Vec<Rebuild>, sqlx::Error> = match connection {
-        Connection::Sqlite(connection) => {
-            let rows = sqlx::query(AssertSqlSafe(statement)).fetch_all(&mut **connection).await;
-            rows.and_then(|rows| rows.iter().map(rebuild).collect())
-        }
         // Two statements in one exchange: the second must see what was committed while the first waited.
         Connection::Postgres(connection) => {
             let statements = format!("select pg_advisory_xact_lock_shared({LOCK}); {statement}");
             let rows = sqlx::raw_sql(AssertSqlSafe(statements)).fetch_all(&mut **connection).await;
-            rows.and_then(|rows| rows.iter().filter(|row| row.len() > 1).map(rebuild).collect())
+            rows.and_then(|rows| rows.iter().filter(|row| row.len() > 1).map(Rebuild::from_row).collect())
         }
+        sqlite @ Connection::Sqlite(_) => sqlite.read(&statement, &[]).await,
     };
     let read = read.map_err(|error| Outage::new("could not see which tables are rebuilt", error))?;
     Ok(read.into_iter().map(|rebuild| (rebuild.table.clone(), rebuild)).collect())

@@ -14,6 +14,10 @@ use crate::sql::Postgres;
 
 use super::schema::CLUSTER;
 
+/// The places that a statement is about, in their order.
+const PLACES: &str = "unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[]) with ordinality
+             as place (topic, number, xid, id, at)";
+
 /// A row of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct LogRow {
@@ -120,8 +124,7 @@ pub(in crate::feed::changelog) async fn heads(postgres: &Postgres, places: &[Pla
              pg_snapshot_xmin(pg_current_snapshot())::text, pg_snapshot_xmax(pg_current_snapshot())::text,
              coalesce(pg_sequence_last_value(pg_get_serial_sequence('change_log', 'id')::regclass), 0) + 1
            from change_log_meta as meta
-           left join unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[]) with ordinality
-             as place (topic, number, xid, id, at) on true
+           left join {PLACES} on true
            left join lateral (
              select xid, id from change_log as entry
              where entry.topic = place.topic and entry."partition" = place.number
@@ -132,16 +135,7 @@ pub(in crate::feed::changelog) async fn heads(postgres: &Postgres, places: &[Pla
            left join change_log_pruned as pruned on pruned.topic = place.topic and pruned."partition" = place.number
            order by place.at"#
     );
-    let columns = Columns::of(places);
-    let rows = sqlx::query(AssertSqlSafe(statement))
-        .bind(columns.topics)
-        .bind(columns.numbers)
-        .bind(columns.xids)
-        .bind(columns.ids)
-        .fetch_all(&postgres.pool)
-        .await
-        .map_err(failed())
-        .map_err(Error::Outage)?;
+    let rows = at_places(postgres, statement, places).await.map_err(failed()).map_err(Error::Outage)?;
     let column = |error| Error::Outage(failed()(error));
     let says = |what: &str| {
         let operation = format!("the change log in {} {what}", postgres.place);
@@ -174,28 +168,19 @@ pub(in crate::feed::changelog) async fn ends(
     places: &[Place<'_>],
 ) -> Result<Vec<(Position, u64)>, Error> {
     let failed = || outage(&postgres.place, "count the changes that wait");
-    let columns = Columns::of(places);
-    let rows = sqlx::query(
+    let statement = format!(
         r#"select coalesce(last.xid, pruned.xid)::text, coalesce(last.id + 1, pruned.before),
              (select count(*) from change_log as entry where entry.topic = place.topic and entry."partition" = place.number
                 and (entry.xid, entry.id) >= (place.xid::xid8, place.id))
-           from unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[]) with ordinality
-             as place (topic, number, xid, id, at)
+           from {PLACES}
            left join lateral (
              select xid, id from change_log as entry where entry.topic = place.topic and entry."partition" = place.number
              order by entry.xid desc, entry.id desc limit 1
            ) as last on true
            left join change_log_pruned as pruned on pruned.topic = place.topic and pruned."partition" = place.number
-           order by place.at"#,
-    )
-    .bind(columns.topics)
-    .bind(columns.numbers)
-    .bind(columns.xids)
-    .bind(columns.ids)
-    .fetch_all(&postgres.pool)
-    .await
-    .map_err(failed())
-    .map_err(Error::Outage)?;
+           order by place.at"#
+    );
+    let rows = at_places(postgres, statement, places).await.map_err(failed()).map_err(Error::Outage)?;
     let end = |row: &PgRow| {
         let end = position(row, 0)?.unwrap_or(Position::number(0));
         Ok((end, unsigned(row.try_get(2)?)))
@@ -203,23 +188,14 @@ pub(in crate::feed::changelog) async fn ends(
     rows.iter().map(end).collect::<Result<_, sqlx::Error>>().map_err(|error| Error::Outage(failed()(error)))
 }
 
-/// Places as the statements take them.
-struct Columns {
-    topics: Vec<String>,
-    numbers: Vec<i64>,
-    xids: Vec<String>,
-    ids: Vec<i64>,
-}
-
-impl Columns {
-    fn of(places: &[Place<'_>]) -> Self {
-        Self {
-            topics: places.iter().map(|(partition, _)| partition.topic.to_string()).collect(),
-            numbers: places.iter().map(|(partition, _)| i64::from(partition.number)).collect(),
-            xids: places.iter().map(|(_, next)| next.order[0].to_string()).collect(),
-            ids: places.iter().map(|(_, next)| signed(next.order[1])).collect(),
-        }
-    }
+/// The rows of a statement over [`PLACES`].
+async fn at_places(postgres: &Postgres, statement: String, places: &[Place<'_>]) -> Result<Vec<PgRow>, sqlx::Error> {
+    let topics: Vec<&str> = places.iter().map(|(partition, _)| partition.topic.as_ref()).collect();
+    let numbers: Vec<i64> = places.iter().map(|(partition, _)| i64::from(partition.number)).collect();
+    let xids: Vec<String> = places.iter().map(|(_, next)| next.order[0].to_string()).collect();
+    let ids: Vec<i64> = places.iter().map(|(_, next)| signed(next.order[1])).collect();
+    let query = sqlx::query(AssertSqlSafe(statement)).bind(topics).bind(numbers).bind(xids).bind(ids);
+    query.fetch_all(&postgres.pool).await
 }
 
 /// The place after a row.
