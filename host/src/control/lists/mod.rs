@@ -75,9 +75,26 @@ impl Lists {
             }
             stays
         });
+        while let Some(ended) = self.tasks.try_join_next() {
+            // Others were told to end.
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                tracing::error!(%error, "what follows a list died, a defect of the host; it begins again");
+            }
+        }
         for source in wanted {
-            if self.followed.iter().all(|followed| followed.source != *source) {
-                self.begin(source);
+            match self.followed.iter_mut().find(|followed| followed.source == *source) {
+                Some(followed) if !followed.task.is_finished() => {}
+                Some(died) => {
+                    // What is known stays in force until it is read anew.
+                    let known = died.known.borrow().clone();
+                    *died = begin(&self.resources, &self.changed, &mut self.tasks, source, known);
+                }
+                None => {
+                    let known = Known::default();
+                    self.followed.push(begin(&self.resources, &self.changed, &mut self.tasks, source, known));
+                }
             }
         }
         for shape in seen.wanted.values_mut() {
@@ -89,8 +106,6 @@ impl Lists {
                 }
             }
         }
-        // Those that were told to end.
-        while self.tasks.try_join_next().is_some() {}
     }
 
     /// How the lists of each pillow are.
@@ -108,15 +123,19 @@ impl Lists {
         let followed = self.followed.iter().find(|followed| followed.source == *source)?;
         followed.known.borrow().away.clone()
     }
+}
 
-    fn begin(&mut self, source: &ListSource) {
-        let again = Arc::new(Notify::new());
-        let (sender, known) = watch::channel(Known::default());
-        let task =
-            follow(source.clone(), Arc::clone(&self.resources), sender, Arc::clone(&again), Arc::clone(&self.changed));
-        let task = self.tasks.spawn(task);
-        self.followed.push(Followed { source: source.clone(), known, again, task });
-    }
+fn begin(
+    resources: &Arc<Resources>,
+    changed: &Arc<Notify>,
+    tasks: &mut JoinSet<()>,
+    source: &ListSource,
+    known: Known,
+) -> Followed {
+    let again = Arc::new(Notify::new());
+    let (sender, known) = watch::channel(known);
+    let task = follow(source.clone(), Arc::clone(resources), sender, Arc::clone(&again), Arc::clone(changed));
+    Followed { source: source.clone(), known, again, task: tasks.spawn(task) }
 }
 
 /// The lists of a manifest that are not in files.
