@@ -3,7 +3,7 @@
 //! Each document carries the time at which it was handed to the producer. A trigger has PostgreSQL notify a listener of
 //! each transaction when it is committed; the difference is the lag of its rows, the way of the notification included.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -83,6 +83,8 @@ async fn run(report: &mut Report) {
     assert_eq!(rows.len(), all, "every change has one row");
     assert!(rows.iter().map(|row| row.2).eq(0..i64::try_from(all).unwrap()), "and the right one");
     let lags: Vec<f64> = rows[warm..].iter().map(|(of, produced, _)| (seen[of] - produced) as f64 / 1e3).collect();
+    let settles = rows[warm..].iter().map(|row| &row.0).collect::<HashSet<_>>().len();
+    report.note(&format!("{settles} settles, {:.1} changes each", lags.len() as f64 / settles as f64));
     let what = format!("Kafka → PostgreSQL at {PER_SECOND} changes a second, from produced to visible");
     let (first, second) = lags.split_at(lags.len() / 2);
     for (name, share, most) in [("p50", 0.5, 10.0), ("p99", 0.99, 50.0)] {

@@ -57,6 +57,11 @@ impl<T> Lanes<T> {
         self.lanes.get(partition).map_or(0, |lane| lane.places.len())
     }
 
+    /// What may settle now.
+    pub(super) fn ready(&self) -> impl Iterator<Item = &T> {
+        self.lanes.values().flat_map(|lane| lane.places.iter().map_while(Option::as_ref))
+    }
+
     /// Takes out what may settle now: of each lane the finished batches from its front on, in order.
     pub(super) fn take_ready(&mut self) -> Vec<T> {
         let mut ready = Vec::new();
@@ -95,6 +100,7 @@ mod tests {
         lanes.finish(&tickets[2], "two/0");
         assert_eq!(lanes.take_ready(), ["two/0"]);
         lanes.finish(&tickets[0], "one/0");
+        assert_eq!(lanes.ready().collect::<Vec<_>>(), [&"one/0", &"one/1"]);
         assert_eq!(lanes.take_ready(), ["one/0", "one/1"]);
         lanes.finish(&tickets[3], "one/2");
         assert_eq!(lanes.take_ready(), ["one/2"]);

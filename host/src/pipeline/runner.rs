@@ -113,6 +113,8 @@ pub struct Runner {
     pub(super) carried: JoinSet<Carried>,
     pub(super) settling: JoinSet<(Done, Duration)>,
     in_settle: usize,
+    /// When what is ready settles at the latest.
+    gathers_until: Option<Instant>,
     /// Whose batches they are.
     pub(super) settling_of: BTreeSet<Partition>,
     /// Resolves when the batch that closed last has drawn its version.
@@ -144,7 +146,7 @@ enum Event {
     Pause,
     Lag,
     Measured(Result<lag::Measured, JoinError>),
-    /// A partition that leaves has had its time.
+    /// A partition that leaves has had its time, or what is ready has waited for more.
     Overdue,
     /// Partitions were acquired.
     Taken(Result<Vec<Taken>, JoinError>),
@@ -187,6 +189,7 @@ impl Runner {
             carried: JoinSet::new(),
             settling: JoinSet::new(),
             in_settle: 0,
+            gathers_until: None,
             settling_of: BTreeSet::new(),
             last_drawn: None,
             waiting_retries: Vec::new(),
@@ -257,7 +260,7 @@ impl Runner {
                         lag.reset_after(lag::SILENT_AGAIN);
                     }
                 }
-                Event::Overdue => {}
+                Event::Overdue => self.settle_ready(),
                 Event::Taken(Ok(taken)) => {
                     self.at_end = false;
                     if let Err(error) = self.begin(feed, taken) {
@@ -314,7 +317,7 @@ impl Runner {
         let reads = has_room && !*self.paused.borrow();
         self.turned = (reads && self.pillow.status.traces().is_on()).then(SystemTime::now);
         let limits = self.pillow.tuning.limits;
-        let deadline = self.owned.next_deadline();
+        let deadline = self.owned.next_deadline().into_iter().chain(self.gathers_until).min();
         tokio::select! {
             biased;
             () = stop.cancelled() => Event::Stop,

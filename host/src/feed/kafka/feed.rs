@@ -8,7 +8,7 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::KafkaSource;
 use super::assignment::{Assigned, Assignment};
@@ -26,6 +26,11 @@ const SERVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a cluster that did not answer is left alone before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// When there was nothing more to read, messages are gathered for so long from the last read on. Each would be a batch of
+/// its own otherwise, with all that a batch costs: at a few thousand messages a second that was ten times the work of
+/// the messages themselves, and whoever waits for a busy core waits longer than this.
+const GATHERED: Duration = Duration::from_millis(5);
 
 /// What the cluster said of partitions that are to be read: what topics there are, and the bounds of each.
 type Answer = (Vec<From>, Result<(Found, Vec<Bounds>), Error>);
@@ -48,6 +53,10 @@ pub(super) struct KafkaFeed {
     turn: usize,
     /// Whether the end was said and nothing came since.
     said_end: bool,
+    /// When messages may be read again, since there were none any more.
+    gathers_until: Option<Instant>,
+    /// When messages were last read.
+    last_read: Option<Instant>,
     /// Why reading stopped, until the cause is found.
     stuck: Option<RDKafkaErrorCode>,
     /// Something found beside reading that ends it.
@@ -83,6 +92,8 @@ impl KafkaFeed {
             found_beside: Arc::default(),
             turn: 0,
             said_end: false,
+            gathers_until: None,
+            last_read: None,
             stuck: None,
             verdict: None,
         };
@@ -106,6 +117,7 @@ impl KafkaFeed {
                 Step::Nothing => {}
                 Step::Read(read) => {
                     self.client.context().heard();
+                    self.last_read = Some(Instant::now());
                     self.turn = (index + 1) % count;
                     self.said_end = false;
                     return Some(Event::Read(read));
@@ -282,9 +294,14 @@ impl Feed for KafkaFeed {
             if let Some(stuck) = self.stuck {
                 return Err(self.cause(stuck).await);
             }
+            if let Some(until) = self.gathers_until {
+                sleep_until(until).await;
+                self.gathers_until = None;
+            }
             if let Some(event) = self.scan(limits) {
                 return Ok(event);
             }
+            self.gathers_until = self.last_read.take().map(|read| read + GATHERED);
             if self.stuck.is_none() {
                 // Elapsed or woken, there is something to look at. A wake between `scan` and here is kept by `wake`.
                 timeout(SERVE_INTERVAL, self.client.context().wake().notified()).await.ok();

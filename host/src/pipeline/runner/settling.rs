@@ -11,12 +11,17 @@ use crate::model::{Batch, Epoch, Failure, Origin, Partition};
 use crate::pipeline::process::Processed;
 use crate::pipeline::settle::{Done, Group};
 
+/// How long a settle of few changes waits for batches that are still processed. What was read together finishes within
+/// less; one that takes longer, because its documents come from far away, holds up nobody.
+const GATHERED: Duration = Duration::from_millis(2);
+
 impl Runner {
     /// Starts the next settle when none is under way; what finished meanwhile settles together.
     pub(in crate::pipeline) fn settle_ready(&mut self) {
-        if !self.settling.is_empty() || self.cut_off {
+        if !self.settling.is_empty() || self.cut_off || self.gathers() {
             return;
         }
+        self.gathers_until = None;
         let mut batches = self.lanes.take_ready();
         if batches.is_empty() {
             return;
@@ -49,6 +54,17 @@ impl Runner {
             let done = settler.settle(Group { batches, owned }, &give_up).await;
             (done, started.elapsed())
         });
+    }
+
+    /// Whether it is worth waiting for more to settle with what is ready: a settle costs much the same for one change as
+    /// for hundreds.
+    fn gathers(&mut self) -> bool {
+        let ready: usize = self.lanes.ready().map(|processed| processed.batch.read).sum();
+        if ready == 0 || ready >= self.pillow.tuning.limits.count.get() || self.carried.is_empty() {
+            return false;
+        }
+        let now = Instant::now();
+        now < *self.gathers_until.get_or_insert(now + GATHERED)
     }
 
     /// Takes note of a settle; says which partitions another owner took meanwhile.
