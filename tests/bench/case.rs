@@ -122,6 +122,7 @@ pub(crate) fn pillow(
             collapse: Collapse::ByDocument,
             failures: FailureLimit { share: 0.5, window: 1000, minimum: 100 },
             queue_delay: std::time::Duration::from_secs(30),
+            gathering: Tuning::GATHERING,
         },
         in_flight: Arc::new(Semaphore::new(64)),
         clock,

@@ -168,6 +168,7 @@ impl Resources {
                     minimum: declared.failures.minimum.get(),
                 },
                 queue_delay: declared.queue_delay,
+                gathering: Tuning::GATHERING,
             },
             in_flight: Arc::clone(&self.in_flight),
             clock: Clock::System,

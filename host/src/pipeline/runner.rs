@@ -47,6 +47,14 @@ pub struct Tuning {
     pub failures: FailureLimit,
     /// How long what its processors defer waits in its queue.
     pub queue_delay: Duration,
+    /// How long a settle of less than one full batch waits for batches that are still processed.
+    pub gathering: Duration,
+}
+
+impl Tuning {
+    /// What was read together is processed within less; what takes longer, because its documents come from far away, holds
+    /// up nobody.
+    pub const GATHERING: Duration = Duration::from_millis(2);
 }
 
 /// What a pillow is made of.

@@ -11,10 +11,6 @@ use crate::model::{Batch, Epoch, Failure, Origin, Partition};
 use crate::pipeline::process::Processed;
 use crate::pipeline::settle::{Done, Group};
 
-/// How long a settle of few changes waits for batches that are still processed. What was read together finishes within
-/// less; one that takes longer, because its documents come from far away, holds up nobody.
-const GATHERED: Duration = Duration::from_millis(2);
-
 impl Runner {
     /// Starts the next settle when none is under way; what finished meanwhile settles together.
     pub(in crate::pipeline) fn settle_ready(&mut self) {
@@ -64,7 +60,7 @@ impl Runner {
             return false;
         }
         let now = Instant::now();
-        now < *self.gathers_until.get_or_insert(now + GATHERED)
+        now < *self.gathers_until.get_or_insert(now + self.pillow.tuning.gathering)
     }
 
     /// Takes note of a settle; says which partitions another owner took meanwhile.

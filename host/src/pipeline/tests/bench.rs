@@ -85,6 +85,7 @@ impl Bench {
                 collapse: Collapse::ByDocument,
                 failures: FailureLimit { share: 1.0, window: 1000, minimum: 1000 },
                 queue_delay: Duration::ZERO,
+                gathering: Tuning::GATHERING,
             },
             start: Start::Earliest,
             pillow: PillowName::new("pillow"),

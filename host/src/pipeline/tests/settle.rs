@@ -1,11 +1,12 @@
 //! Progress moves only with what was written, skipped or parked, in one settle; processors and parts fail apart.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::bench::{Bench, settle_down, until};
-use super::processors::{Counter, Gate, description, failed, failure, id, index, indexer, trap};
+use super::processors::{Counter, Gate, description, failed, failure, id, index, indexer, indexer_after, trap};
 use crate::model::{
     Collapse, Column, ColumnKind, Description, FailureKind, Index, Outage, Outcome, PartFailure, Publish, RetryHelps,
     RowOp, Table, Value, Write,
@@ -256,4 +257,44 @@ async fn what_a_later_batch_of_the_same_settle_did_is_not_parked_and_a_second_fa
     assert_eq!(settlement.parked[0].position.as_number(), 3, "the newer change is the one to try again");
     assert_eq!(bench.parked().await, ["b: no"]);
     run.stopped().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn few_changes_settle_with_those_that_are_still_processed() {
+    let mut bench = Bench::new(2, 10);
+    bench.tuning.gathering = Duration::from_secs(3600);
+    let gate = Gate::default();
+    let mut run = bench.run(&one_held(&gate));
+    bench.publish_to(0, "quick", "{}");
+    bench.publish_to(1, "held", "{}");
+    until(|| gate.came() == 1 && run.snapshot().counts.read == 2).await;
+    settle_down().await;
+    assert_eq!(run.snapshot().counts.settles, 0);
+    gate.open();
+    until(|| run.snapshot().counts.settled == 2).await;
+    assert_eq!(run.snapshot().counts.settles, 1);
+    run.stopped().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_that_take_long_hold_up_nobody() {
+    let bench = Bench::new(2, 10);
+    let gate = Gate::default();
+    let mut run = bench.run(&one_held(&gate));
+    bench.publish_to(0, "quick", "{}");
+    bench.publish_to(1, "held", "{}");
+    until(|| gate.came() == 1 && run.snapshot().counts.settled == 1).await;
+    gate.open();
+    until(|| run.snapshot().counts.settled == 2).await;
+    run.stopped().await;
+}
+
+/// Processes at once, but for the document `held`.
+fn one_held(gate: &Gate) -> NativeProcessor {
+    let gate = gate.clone();
+    indexer_after(move |item| {
+        if id(item) == "held" {
+            gate.pass();
+        }
+    })
 }
