@@ -93,7 +93,7 @@ impl<'a> Dict<'a> {
     }
 }
 
-/// As [`Dict::from_entries`].
+/// Of equal keys the first keeps its place and the last gives the value.
 impl<'a> FromIterator<(Value<'a>, Value<'a>)> for Dict<'a> {
     fn from_iter<I: IntoIterator<Item = (Value<'a>, Value<'a>)>>(entries: I) -> Self {
         Self::from_entries(entries.into_iter().map(|(key, value)| Entry::new(key, value)).collect())
