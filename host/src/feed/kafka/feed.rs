@@ -301,7 +301,9 @@ impl Feed for KafkaFeed {
             if let Some(event) = self.scan(limits) {
                 return Ok(event);
             }
-            self.gathers_until = self.last_read.take().map(|read| read + GATHERED);
+            // A member of a group has the group's wishes to see to between messages.
+            let last_read = self.last_read.take().filter(|_| !self.assigned.is_group());
+            self.gathers_until = last_read.map(|read| read + GATHERED);
             if self.stuck.is_none() {
                 // Elapsed or woken, there is something to look at. A wake between `scan` and here is kept by `wake`.
                 timeout(SERVE_INTERVAL, self.client.context().wake().notified()).await.ok();
