@@ -122,6 +122,12 @@ impl Broker {
         assert!(matches!(deleted, Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition))), "{name}: {deleted:?}");
     }
 
+    /// The state of a group of consumers and how many members it has.
+    pub(crate) fn group(&self, group: &str) -> (String, usize) {
+        let groups = self.producer().client().fetch_group_list(Some(group), LIMIT).unwrap();
+        groups.groups().first().map_or_else(Default::default, |group| (group.state().to_owned(), group.members().len()))
+    }
+
     /// The offset after the last message of a partition.
     pub(crate) fn end_of(&self, topic: &str, partition: i32) -> i64 {
         self.producer().client().fetch_watermarks(topic, partition, LIMIT).unwrap().1

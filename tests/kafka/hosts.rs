@@ -8,7 +8,7 @@ use std::time::Duration;
 use pillowtop::feed::kafka::{Assignment, KafkaSource};
 use pillowtop::feed::{Event, Feed, From, Share, Source as _, Start};
 use pillowtop::model::{Checkpoint, Entry, Partition, Position};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::broker::{Broker, LIMIT};
 use crate::reading::{ALL, Checkpoints, stub};
@@ -116,12 +116,29 @@ async fn until(
     }
 }
 
+/// Waits until a group has no members, for less time than it waits for those that do not say that they go.
+async fn all_left(broker: &Broker, group: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while broker.group(group).1 > 0 {
+        assert!(Instant::now() < deadline, "{group} is {:?}", broker.group(group));
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// What the group gives a member first; it has begun nothing of it.
+async fn assigned(host: &mut Host) -> Vec<Partition> {
+    let event = timeout(PATIENCE, host.feed.next(ALL)).await.unwrap().unwrap();
+    let Event::Assigned(partitions) = event else { panic!("{event:?}") };
+    host.owned.extend(partitions.iter().cloned());
+    partitions
+}
+
 fn in_group(broker: &Broker, group: &str) -> KafkaSource {
     let mut source = source(broker);
     source.assignment = Assignment::Group(group.to_owned());
     for (name, value) in [
         ("topic.metadata.refresh.interval.ms", "500"),
-        ("session.timeout.ms", "6000"),
+        ("session.timeout.ms", "240000"),
         ("debug", "cgrp,topic,consumer"),
     ] {
         source.options.insert(name.to_owned(), value.to_owned());
@@ -174,6 +191,8 @@ async fn members_of_a_group_share_the_partitions_and_go_on_from_our_checkpoints_
     until("the second reads all", &mut [&mut second], &mut settled, seen(count)).await;
     assert_eq!(second.owned.len(), 6);
     each_once(&settled);
+    drop(second);
+    all_left(broker, "group-1").await;
 }
 
 #[tokio::test]
@@ -238,6 +257,85 @@ async fn a_partition_that_another_owner_had_can_be_begun_again_in_a_group() {
 }
 
 #[tokio::test]
+async fn what_a_member_has_of_the_group_and_cannot_begin_yet_is_begun_later_or_given_back() {
+    let broker = Broker::shared();
+    broker.create_topic("later", 4).await;
+    let mut settled = Settled::default();
+    let mut first = Host::open(in_group(broker, "later-1"), &["later"], &settled).await;
+    let given = assigned(&mut first).await;
+    assert_eq!(given.len(), 4);
+    first.feed.add(settled.from(&given[..1])).unwrap();
+    let mut count = publish(broker, "later", 4, "before");
+    until("it reads the one that it began", &mut [&mut first], &mut settled, seen(1)).await;
+    first.feed.add(settled.from(&given[1..2])).unwrap();
+    until("it reads another one", &mut [&mut first], &mut settled, seen(2)).await;
+    let mut second = Host::open(in_group(broker, "later-1"), &["later"], &settled).await;
+    until("they share", &mut [&mut first, &mut second], &mut settled, spread(&[2, 2])).await;
+    drop(first);
+    count += publish(broker, "later", 4, "after");
+    until("the second reads all", &mut [&mut second], &mut settled, seen(count)).await;
+    each_once(&settled);
+}
+
+#[tokio::test]
+async fn a_member_that_ends_leaves_its_group_at_once_whatever_it_owes_it() {
+    let broker = Broker::shared();
+    broker.create_topic("leaving", 2).await;
+    let mut settled = Settled::default();
+    let source = in_group(broker, "leaving-1");
+
+    let mut undecided = Host::open(source.clone(), &["leaving"], &settled).await;
+    assert_eq!(assigned(&mut undecided).await.len(), 2, "and none of them is begun");
+    drop(undecided);
+    let mut owner = Host::open(source.clone(), &["leaving"], &settled).await;
+    until("the next one has all", &mut [&mut owner], &mut settled, spread(&[2])).await;
+
+    let mut next = Host::open(source.clone(), &["leaving"], &settled).await;
+    let deadline = Instant::now() + PATIENCE;
+    while owner.revoked.is_empty() {
+        assert!(Instant::now() < deadline, "nothing was revoked");
+        owner.turn(&mut settled).await;
+        next.turn(&mut settled).await;
+    }
+    drop(owner);
+    until("nobody waits for what was not given back", &mut [&mut next], &mut settled, spread(&[2])).await;
+
+    let mut last = Host::open(source, &["leaving"], &settled).await;
+    // The group wants something of its member, who never looks.
+    let deadline = Instant::now() + PATIENCE;
+    while broker.group("leaving-1") != ("PreparingRebalance".to_owned(), 2) {
+        assert!(Instant::now() < deadline, "nobody joins: {:?}", broker.group("leaving-1"));
+        last.turn(&mut settled).await;
+    }
+    drop(next);
+    until("nobody waits for who did not look", &mut [&mut last], &mut settled, spread(&[2])).await;
+    drop(last);
+    all_left(broker, "leaving-1").await;
+}
+
+#[tokio::test]
+async fn a_member_that_ends_while_everything_is_taken_back_leaves_its_group() {
+    let broker = Broker::shared();
+    broker.create_topic("swapped-a", 1).await;
+    let mut settled = Settled::default();
+    let mut owner = Host::open(in_group(broker, "swapped-1"), &["swapped-a", "swapped-b"], &settled).await;
+    until("it has what there is", &mut [&mut owner], &mut settled, spread(&[1])).await;
+    let mut other = Host::open(in_group(broker, "swapped-1"), &["swapped-a"], &settled).await;
+    // Only the owner can have the new topic, so that the other one gets the first.
+    broker.create_topic("swapped-b", 1).await;
+    let deadline = Instant::now() + PATIENCE;
+    while owner.revoked.is_empty() {
+        assert!(Instant::now() < deadline, "nothing was revoked");
+        owner.turn(&mut settled).await;
+        other.turn(&mut settled).await;
+    }
+    drop(owner);
+    until("the other has its topic", &mut [&mut other], &mut settled, spread(&[1])).await;
+    drop(other);
+    all_left(broker, "swapped-1").await;
+}
+
+#[tokio::test]
 async fn a_group_picks_up_partitions_and_topics_that_appear() {
     let broker = Broker::shared();
     broker.create_topic("appear-a", 1).await;
@@ -259,6 +357,8 @@ async fn a_group_picks_up_partitions_and_topics_that_appear() {
         publish(broker, "appear-a", 2, "a") + publish(broker, "appear-b", 2, "b") + publish(broker, "later-on", 1, "l");
     until("all is read", &mut hosts, &mut settled, seen(count)).await;
     each_once(&settled);
+    drop((second, first));
+    all_left(broker, "appear-1").await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use rdkafka::error::KafkaResult;
 
-use super::client::{Client, Rebalance, assign, leave, unassign};
+use super::client::{Consumer, Rebalance, assign, unassign};
 use crate::feed::{Event, Share};
 use crate::model::Partition;
 
@@ -77,7 +77,7 @@ impl Assigned {
     }
 
     /// Takes note of what the group wants.
-    pub(super) fn rebalance(&mut self, client: &Client, rebalance: Rebalance) -> KafkaResult<()> {
+    pub(super) fn rebalance(&mut self, client: &Consumer, rebalance: Rebalance) -> KafkaResult<()> {
         match rebalance {
             Rebalance::Assign(partitions) if partitions.is_empty() => {
                 self.joined = true;
@@ -99,8 +99,7 @@ impl Assigned {
                 self.offered = None;
                 self.revoked = None;
                 self.held.retain(|partition| !partitions.contains(partition));
-                self.reading.clear();
-                unassign(client, &partitions)?;
+                self.stop_reading(client, &partitions)?;
                 self.news.push_back(Event::Lost(partitions));
             }
         }
@@ -118,23 +117,21 @@ impl Assigned {
     }
 
     /// Takes note that reading of these begins at these offsets, and has librdkafka do it.
-    pub(super) fn started(&mut self, client: &Client, from: &[(Partition, u64)]) -> KafkaResult<()> {
-        self.reading.extend(from.iter().map(|(partition, _)| partition.clone()));
+    pub(super) fn started(&mut self, client: &Consumer, from: &[(Partition, u64)]) -> KafkaResult<()> {
+        let partitions: Vec<Partition> = from.iter().map(|(partition, _)| partition.clone()).collect();
         // Whatever the group gave is answered by this; what is missing of it was lost meanwhile.
         if self.offered.take().is_none() && self.is_group() {
             // Taken back from another owner: librdkafka has been reading on, from where nobody looked.
-            let partitions: Vec<Partition> = from.iter().map(|(partition, _)| partition.clone()).collect();
-            unassign(client, &partitions)?;
+            self.stop_reading(client, &partitions)?;
         }
+        self.reading.extend(partitions);
         assign(client, from)
     }
 
     /// Takes note that nothing of these is in hand any more; the group is answered when that holds for all it wants.
-    pub(super) fn released(&mut self, client: &Client, partitions: &[Partition]) -> KafkaResult<()> {
+    pub(super) fn released(&mut self, client: &Consumer, partitions: &[Partition]) -> KafkaResult<()> {
         if !self.is_group() {
-            // librdkafka refuses the whole list for one that it does not read.
-            let stopped = partitions.iter().filter(|partition| self.reading.remove(*partition));
-            return unassign(client, &stopped.cloned().collect::<Vec<_>>());
+            return self.stop_reading(client, partitions);
         }
         let Some((all, in_hand)) = &mut self.revoked else { return Ok(()) };
         in_hand.retain(|partition| !partitions.contains(partition));
@@ -144,8 +141,7 @@ impl Assigned {
         let all = std::mem::take(all);
         self.revoked = None;
         self.held.retain(|partition| !all.contains(partition));
-        self.reading.retain(|partition| !all.contains(partition));
-        unassign(client, &all)
+        self.stop_reading(client, &all)
     }
 
     /// Whether nothing is on its way.
@@ -153,14 +149,10 @@ impl Assigned {
         self.joined && self.offered.is_none() && self.revoked.is_none() && self.news.is_empty()
     }
 
-    /// Answers what the group still waits for, because the feed ends.
-    pub(super) fn close(&mut self, client: &Client) -> KafkaResult<()> {
-        if self.offered.take().is_some() {
-            assign(client, &[])?;
-        }
-        match self.revoked.take() {
-            Some((all, _)) => leave(client, unassign(client, &all)),
-            None => Ok(()),
-        }
+    /// Has librdkafka read no more of these; of those that it reads, because it refuses a whole list for one that it does
+    /// not, and a refused list answers nothing.
+    fn stop_reading(&mut self, client: &Consumer, partitions: &[Partition]) -> KafkaResult<()> {
+        let stopped = partitions.iter().filter(|partition| self.reading.remove(*partition));
+        unassign(client, &stopped.cloned().collect::<Vec<_>>())
     }
 }

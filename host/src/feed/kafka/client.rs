@@ -1,8 +1,11 @@
 //! A client of the cluster: what it logs, when it lost its brokers, and how blocking questions are asked.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use rdkafka::ClientContext;
@@ -11,6 +14,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use rdkafka::types::RDKafkaRespErr;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
@@ -28,8 +32,62 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 /// How often the queue of events is looked into at once; more wait for the next time.
 const EVENTS_AT_ONCE: usize = 16;
 
-/// A client with our context.
-pub(super) type Client = BaseConsumer<Watch>;
+/// How long the end of the program waits for a client to leave its group.
+const CLOSED_WITHIN: Duration = Duration::from_secs(5);
+
+/// librdkafka's client with our context.
+pub(super) type Consumer = BaseConsumer<Watch>;
+
+/// A client of the cluster. Dropping the last one closes it elsewhere, because that takes up to 100 ms for its threads,
+/// and as long as the group needs to let it go.
+pub(super) struct Client(Option<Consumer>);
+
+impl Client {
+    pub(super) fn new(consumer: Consumer) -> Self {
+        Self(Some(consumer))
+    }
+}
+
+impl Deref for Client {
+    type Target = Consumer;
+
+    fn deref(&self) -> &Consumer {
+        #[expect(clippy::expect_used, reason = "only `drop` takes it")]
+        self.0.as_ref().expect("a client is there until it is dropped")
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let Some(consumer) = self.0.take() else { return };
+        let (closed, is_closed) = mpsc::channel::<()>();
+        thread::spawn(move || {
+            close(consumer);
+            drop(closed);
+        });
+        // The runtime waits for that when it ends, but not for ever, as librdkafka would.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn_blocking(move || {
+                if is_closed.recv_timeout(CLOSED_WITHIN) == Err(RecvTimeoutError::Timeout) {
+                    warn!(limit = ?CLOSED_WITHIN, "a kafka client is not closed in time");
+                }
+            });
+        }
+    }
+}
+
+/// Closes a client that nobody else has any more; waits for its group.
+fn close(consumer: Consumer) {
+    consumer.context().close();
+    if consumer.group_metadata().is_some() {
+        // The group may wait for an answer to what it wanted of a feed that is gone, and librdkafka does not end before it
+        // has one. Of these two it takes the one it waits for, and the other changes nothing.
+        for answer in [unassign(&consumer, &[]), assign(&consumer, &[])] {
+            answer.unwrap_or_else(|error| debug!(target: "librdkafka", %error, "while leaving the group"));
+        }
+    }
+    drop(consumer);
+}
 
 /// Hears what librdkafka has to say of its brokers, and says each change of state once.
 pub(super) struct Watch {
@@ -90,7 +148,7 @@ impl Watch {
     }
 
     /// Has the group be answered at once from now on, because the client is about to be dropped.
-    pub(super) fn close(&self) {
+    fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
     }
 
@@ -141,11 +199,11 @@ impl ClientContext for Watch {
 }
 
 impl ConsumerContext for Watch {
-    fn rebalance(&self, client: &Client, wanted: RDKafkaRespErr, list: &mut TopicPartitionList) {
+    fn rebalance(&self, client: &Consumer, wanted: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let assigns = wanted == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::SeqCst) {
             // librdkafka does not end before it has its answer.
-            let answer = if assigns { assign(client, &[]) } else { leave(client, client.incremental_unassign(list)) };
+            let answer = if assigns { assign(client, &[]) } else { unassign(client, &[]) };
             answer.unwrap_or_else(|error| debug!(target: "librdkafka", %error, "while closing"));
             return;
         }
@@ -165,7 +223,7 @@ impl ConsumerContext for Watch {
 }
 
 /// Has librdkafka read these, each from its offset, beside what it reads.
-pub(super) fn assign(client: &Client, from: &[(Partition, u64)]) -> KafkaResult<()> {
+pub(super) fn assign(client: &Consumer, from: &[(Partition, u64)]) -> KafkaResult<()> {
     let mut list = TopicPartitionList::with_capacity(from.len());
     for (partition, offset) in from {
         let offset = Offset::Offset(i64::try_from(*offset).unwrap_or(i64::MAX));
@@ -175,21 +233,12 @@ pub(super) fn assign(client: &Client, from: &[(Partition, u64)]) -> KafkaResult<
 }
 
 /// Has librdkafka read these no more.
-pub(super) fn unassign(client: &Client, partitions: &[Partition]) -> KafkaResult<()> {
+pub(super) fn unassign(client: &Consumer, partitions: &[Partition]) -> KafkaResult<()> {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for partition in partitions {
         list.add_partition(&partition.topic, number_of(partition));
     }
     client.incremental_unassign(&list)
-}
-
-/// Answers the group before the client is dropped, which waits for that: librdkafka refuses a whole list for one partition
-/// that it does not read, and that is no answer.
-pub(super) fn leave(client: &Client, answered: KafkaResult<()>) -> KafkaResult<()> {
-    answered.or_else(|refused| {
-        debug!(target: "librdkafka", %refused, "while leaving the group");
-        unassign(client, &[])
-    })
 }
 
 /// Serves what librdkafka has for us beside messages; does not wait.

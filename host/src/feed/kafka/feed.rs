@@ -1,13 +1,11 @@
 //! The feed itself: starts the lanes, takes turns between them, and finds out why one could not go on.
 
-use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -24,9 +22,6 @@ use crate::model::{Outage, Partition, Position, chain};
 
 /// How often librdkafka's news beside messages are looked at while none come: brokers lost, log lines.
 const SERVE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How long the end of the program waits for a client to leave its group.
-const CLOSED_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a cluster that did not answer is left alone before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -361,31 +356,6 @@ impl Feed for KafkaFeed {
 
     fn trouble(&self) -> Option<String> {
         self.client.context().trouble()
-    }
-}
-
-impl Drop for KafkaFeed {
-    fn drop(&mut self) {
-        self.client.context().close();
-        if let Err(error) = self.assigned.close(&self.client) {
-            tracing::debug!(%error, "leaving the group");
-        }
-        let lanes = std::mem::take(&mut self.lanes);
-        let client = Arc::clone(&self.client);
-        // Closing a client waits up to 100 ms for its threads, and for the group. The runtime waits for that when it ends,
-        // but not for ever: librdkafka may wait for an answer that it has had.
-        let (closed, is_closed) = std::sync::mpsc::channel::<()>();
-        std::thread::spawn(move || {
-            drop((lanes, client));
-            drop(closed);
-        });
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn_blocking(move || {
-                if is_closed.recv_timeout(CLOSED_WITHIN) == Err(RecvTimeoutError::Timeout) {
-                    tracing::warn!(limit = ?CLOSED_WITHIN, "a kafka client is not closed in time");
-                }
-            });
-        }
     }
 }
 

@@ -33,7 +33,7 @@ use async_trait::async_trait;
 use rdkafka::consumer::Consumer as _;
 
 pub use self::assignment::Assignment;
-use self::client::{Client, Watch};
+use self::client::{Client, Consumer, Watch};
 use self::feed::KafkaFeed;
 use self::settings::{Purpose, config, refused};
 use super::{Error, Feed, Share, Source, Start};
@@ -76,14 +76,14 @@ impl KafkaSource {
         let config = config(&self.brokers, &self.options, purpose)?;
         let watch = Watch::new(&self.brokers);
         let create = move || {
-            let mut client = config.create_with_context::<_, Client>(watch)?;
-            let wake = Arc::clone(client.context().wake());
-            client.set_nonempty_callback(move || wake.notify_one());
-            Ok(client)
+            let mut consumer = config.create_with_context::<_, Consumer>(watch)?;
+            let wake = Arc::clone(consumer.context().wake());
+            consumer.set_nonempty_callback(move || wake.notify_one());
+            Ok(consumer)
         };
         let created = tokio::task::spawn_blocking(create).await;
         match created {
-            Ok(Ok(client)) => Ok(Arc::new(client)),
+            Ok(Ok(consumer)) => Ok(Arc::new(Client::new(consumer))),
             Ok(Err(error)) => Err(refused(&error)),
             Err(error) => Err(Error::Outage(Outage::new("could not start a kafka client", error))),
         }
