@@ -148,19 +148,8 @@ fn write(description: &raw::Description, id: &str, write: &raw::Write) -> Value 
             declared_index(&write.index);
             json!({"delete": {"index": write.index, "id": write.id.as_deref().unwrap_or(id)}})
         }
-        raw::Write::ReplaceRows(write) => {
-            let table = with_document_column(description, &write.table);
-            json!({"replace_rows": {
-                "table": write.table, "rows": write.rows.iter().map(|one| row(table, one)).collect::<Vec<_>>(),
-            }})
-        }
-        raw::Write::ReplaceBlock(write) => {
-            let table = with_document_column(description, &write.table);
-            let rows = block::rows(&write.rows);
-            json!({"replace_rows": {
-                "table": write.table, "rows": rows.iter().map(|one| row(table, one)).collect::<Vec<_>>(),
-            }})
-        }
+        raw::Write::ReplaceRows(write) => replace_rows(description, &write.table, &write.rows),
+        raw::Write::ReplaceBlock(write) => replace_rows(description, &write.table, &block::rows(&write.rows)),
         raw::Write::DeleteRows(write) => {
             with_document_column(description, &write.table);
             json!({"delete_rows": {"table": write.table}})
@@ -180,6 +169,13 @@ fn write(description: &raw::Description, id: &str, write: &raw::Write) -> Value 
             json!({"invalidate": {"cache": write.cache, "keys": write.keys}})
         }
     }
+}
+
+fn replace_rows(description: &raw::Description, table: &str, rows: &[raw::Row]) -> Value {
+    let declared = with_document_column(description, table);
+    json!({"replace_rows": {
+        "table": table, "rows": rows.iter().map(|one| row(declared, one)).collect::<Vec<_>>(),
+    }})
 }
 
 fn list_edit(edit: &raw::ListEdit) -> Value {

@@ -75,11 +75,7 @@ pub(crate) async fn run(arguments: &Arguments, command: &Backfill) -> anyhow::Re
 
 /// What can be known to be wrong before anybody is asked.
 fn check(context: &Context, pillow: &PillowName, processor: Option<&str>) -> anyhow::Result<()> {
-    let Some(manifest) = context.manifests.iter().find(|manifest| manifest.name() == pillow) else {
-        let known: Vec<&str> = context.manifests.iter().map(|manifest| manifest.name().as_str()).collect();
-        let unknown = format!("there is no pillow `{pillow}`; the manifests declare: {}", known.join(", "));
-        return Err(WrongInput(unknown).into());
-    };
+    let manifest = context.manifest(pillow.as_str())?;
     let processors: Vec<&str> = manifest.pillow().processors.iter().map(|one| one.name.as_str()).collect();
     match processor {
         Some(name) if !processors.contains(&name) => {

@@ -8,7 +8,7 @@ use crate::manifest::{Manifest, Settings};
 use crate::sql::Database;
 
 use super::args::Arguments;
-use super::check;
+use super::{WrongInput, check};
 
 pub(crate) struct Context {
     pub(crate) settings: Settings,
@@ -27,5 +27,16 @@ impl Context {
         let main = Database::open(settings.main().url.reveal()).await?;
         let checkpoints = control::open_checkpoints(&main).await?;
         Ok(Some(Self { settings, manifests: loaded.manifests, checkpoints }))
+    }
+
+    /// The manifest of a pillow.
+    ///
+    /// # Errors
+    /// No manifest declares it.
+    pub(crate) fn manifest(&self, pillow: &str) -> Result<&Manifest, WrongInput> {
+        self.manifests.iter().find(|manifest| manifest.name().as_str() == pillow).ok_or_else(|| {
+            let known: Vec<&str> = self.manifests.iter().map(|manifest| manifest.name().as_str()).collect();
+            WrongInput(format!("there is no pillow `{pillow}`; the manifests declare: {}", known.join(", ")))
+        })
     }
 }

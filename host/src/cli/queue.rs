@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use jiff::Timestamp;
 use serde_json::json;
 
 use crate::checkpoint::{Parked, QueueLength};
-use crate::control::{queue_failure, queue_report};
+use crate::control::{queue_failure, queue_report, read_queue};
 use crate::model::{PillowName, timestamp_text};
 
 use super::args::{Arguments, Queue};
@@ -16,21 +15,16 @@ use super::{Outcome, table};
 
 pub(crate) async fn run(arguments: &Arguments, wanted: &Queue) -> anyhow::Result<Outcome> {
     let Some(context) = Context::open(arguments).await? else { return Ok(Outcome::WrongInput) };
-    let lengths = context.checkpoints.queue_lengths().await?;
     let Some(name) = &wanted.pillow else {
-        print_lengths(arguments, &context, &lengths);
+        print_lengths(arguments, &context, &context.checkpoints.queue_lengths().await?);
         return Ok(Outcome::Done);
     };
     let pillow = PillowName::new(name);
+    let (length, entries) = read_queue(&*context.checkpoints, &pillow, wanted.limit).await?;
     let is_declared = context.manifests.iter().any(|manifest| *manifest.name() == pillow);
     // What waits of a pillow whose manifest is gone is there all the same.
-    anyhow::ensure!(
-        is_declared || lengths.contains_key(&pillow),
-        "there is no pillow `{pillow}`: `pillowtop status` lists them"
-    );
-    let length = lengths.get(&pillow).copied().unwrap_or_default();
-    let mut entries = context.checkpoints.queued(&pillow, Timestamp::MAX, wanted.limit).await?;
-    entries.truncate(usize::try_from(wanted.limit).unwrap_or(usize::MAX));
+    anyhow::ensure!(is_declared || length.is_some(), "there is no pillow `{pillow}`: `pillowtop status` lists them");
+    let length = length.unwrap_or_default();
     if arguments.json {
         say_line(&queue_report(&pillow, length, &entries).to_string());
         return Ok(Outcome::Done);

@@ -64,11 +64,7 @@ pub(super) async fn rebuild(
 
 /// The table as the pillow's processors declare it.
 async fn find(context: &Context, pillow: &PillowName, table: &str) -> anyhow::Result<DeclaredTable> {
-    let Some(manifest) = context.manifests.iter().find(|manifest| manifest.name() == pillow) else {
-        let known: Vec<&str> = context.manifests.iter().map(|manifest| manifest.name().as_str()).collect();
-        let unknown = format!("there is no pillow `{pillow}`; the manifests declare: {}", known.join(", "));
-        return Err(WrongInput(unknown).into());
-    };
+    let manifest = context.manifest(pillow.as_str())?;
     let mut declared = declared_tables(&context.settings, manifest).await.map_err(anyhow::Error::msg)?;
     let Some(at) = declared.iter().position(|one| one.table.name == table) else {
         let known: Vec<&str> = declared.iter().map(|one| one.table.name.as_str()).collect();

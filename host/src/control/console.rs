@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 use crate::model::{Clock, Outage, PillowName, chain, timestamp_text};
 use crate::pipeline::{State, Status};
 
-use super::queue::queue_report;
+use super::queue::{queue_report, read_queue};
 
 /// Longer than this nobody who asks is kept waiting for the database.
 const DATABASE_LIMIT: Duration = Duration::from_secs(3);
@@ -127,12 +127,10 @@ impl Console {
     /// When nothing has this name, or the database does not answer.
     pub async fn queue(&self, name: &str, limit: u32) -> Result<Value, ConsoleError> {
         let pillow = PillowName::new(name);
-        let length = limited(self.checkpoints.queue_lengths()).await?.remove(&pillow);
+        let (length, entries) = limited(read_queue(&*self.checkpoints, &pillow, limit)).await?;
         if length.is_none() {
             self.demand(&pillow).await?;
         }
-        let mut entries = limited(self.checkpoints.queued(&pillow, Timestamp::MAX, limit)).await?;
-        entries.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(queue_report(&pillow, length.unwrap_or_default(), &entries))
     }
 

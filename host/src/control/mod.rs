@@ -35,7 +35,7 @@ pub use assemble::{Indices, Resources, open_checkpoints, search_indices, tables_
 pub use console::{Console, ConsoleError, Overview, Reloaded, status_rows};
 pub use host::{Host, HostEnd, Observer, Options, Until};
 pub use load::load_files;
-pub use queue::{queue_failure, queue_report};
+pub use queue::{queue_failure, queue_report, read_queue};
 pub use rebuild::ask_to_fill;
 pub use swap::{DeclaredTable, check_modules, declared_tables};
 

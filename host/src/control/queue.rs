@@ -1,9 +1,25 @@
 //! What waits in the queue of a pillow, as `queue --json` prints it and the admin endpoint answers.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::checkpoint::{Parked, QueueLength};
-use crate::model::{PillowName, timestamp_text};
+use crate::checkpoint::{CheckpointStore, Parked, QueueLength};
+use crate::model::{Outage, PillowName, timestamp_text};
+
+/// Reads the queue of a pillow: how much waits, none when nothing ever did, and up to `limit` entries of it.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn read_queue(
+    checkpoints: &dyn CheckpointStore,
+    pillow: &PillowName,
+    limit: u32,
+) -> Result<(Option<QueueLength>, Vec<Parked>), Outage> {
+    let length = checkpoints.queue_lengths().await?.remove(pillow);
+    let mut entries = checkpoints.queued(pillow, Timestamp::MAX, limit).await?;
+    entries.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok((length, entries))
+}
 
 /// The queue of a pillow: how much waits, and the entries that were read of it.
 pub fn queue_report(pillow: &PillowName, length: QueueLength, entries: &[Parked]) -> Value {

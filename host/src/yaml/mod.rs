@@ -12,6 +12,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::path::Path;
 
@@ -27,8 +28,15 @@ pub struct Error {
     pub problem: String,
 }
 
-/// Whether a file is one of YAML, by its name.
-pub fn is_yaml(file: &Path) -> bool {
+/// The text of a file of YAML or JSON as JSON; which of them it is, its name says.
+///
+/// # Errors
+/// As [`to_json`]. JSON is taken as it is.
+pub fn as_json<'a>(file: &Path, text: &'a str) -> Result<Cow<'a, str>, Error> {
+    if is_yaml(file) { to_json(text).map(Cow::Owned) } else { Ok(Cow::Borrowed(text)) }
+}
+
+fn is_yaml(file: &Path) -> bool {
     let extension = file.extension().and_then(OsStr::to_str);
     extension.is_some_and(|extension| ["yaml", "yml"].iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }

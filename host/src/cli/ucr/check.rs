@@ -3,6 +3,8 @@
 use serde_json::json;
 use ucr::data_source::read_definitions;
 
+use crate::yaml;
+
 use super::super::Outcome;
 use super::super::args::{Arguments, UcrCheck};
 use super::super::output::say_line;
@@ -13,14 +15,15 @@ pub(crate) fn run(arguments: &Arguments, wanted: &UcrCheck) -> anyhow::Result<Ou
     let mut count = 0;
     for file in &wanted.files {
         let name = file.display().to_string();
-        let text = match files::json(file, files::read(file)?) {
-            Ok(text) => text,
-            Err(problem) => {
-                problems.push((name, String::new(), problem));
+        let text = files::read(file)?;
+        let json = match yaml::as_json(file, &text) {
+            Ok(json) => json,
+            Err(error) => {
+                problems.push((name, String::new(), error.to_string()));
                 continue;
             }
         };
-        match files::definitions(&text) {
+        match files::definitions(&json) {
             Ok(definitions) => {
                 for (place, definition) in definitions {
                     match read_definitions(&definition, None) {

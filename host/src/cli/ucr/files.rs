@@ -23,9 +23,10 @@ pub(crate) fn wrong(file: &Path, problem: &str) -> anyhow::Error {
 /// # Errors
 /// The file cannot be read, or is neither JSON nor YAML.
 pub(crate) fn sources(file: &Path) -> anyhow::Result<Option<Vec<DataSource>>> {
-    let text = json(file, read(file)?).map_err(|problem| wrong(file, &problem))?;
+    let text = read(file)?;
+    let json = yaml::as_json(file, &text).map_err(|error| wrong(file, &error.to_string()))?;
     let mut sources = Vec::new();
-    for (_, definition) in definitions(&text).map_err(|problem| wrong(file, &problem))? {
+    for (_, definition) in definitions(&json).map_err(|problem| wrong(file, &problem))? {
         match read_definitions(&definition, None) {
             Ok(read) => sources.extend(read.sources),
             Err(error) => {
@@ -48,17 +49,6 @@ pub(crate) fn related(file: Option<&Path>, sources: &[DataSource]) -> anyhow::Re
         eprintln!("note: look-ups find nothing here; --related gives what they are to find");
     }
     file.map_or_else(|| Ok("{}".to_owned()), read)
-}
-
-/// The text of a file of definitions as JSON.
-///
-/// # Errors
-/// A file of YAML is none, or says what JSON cannot; where.
-pub(crate) fn json(file: &Path, text: String) -> Result<String, String> {
-    if !yaml::is_yaml(file) {
-        return Ok(text);
-    }
-    yaml::to_json(&text).map_err(|error| error.to_string())
 }
 
 /// The definitions in a file, each with its place there: one, or a list of them.

@@ -1,6 +1,7 @@
 //! `ucr rebuild`: finds the pillow that fills the table of a data source, and has the table filled anew.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use ucr::DataSource;
 use ucr::data_source::read_definitions;
@@ -29,20 +30,22 @@ struct Candidate {
 
 pub(crate) async fn run(arguments: &Arguments, wanted: &UcrRebuild) -> anyhow::Result<Outcome> {
     let Some(context) = Context::open(arguments).await? else { return Ok(Outcome::WrongInput) };
-    let mut found: Vec<(Candidate, DeclaredTable)> = Vec::new();
+    let mut tables: Vec<DeclaredTable> = Vec::new();
     // A pillow that does not start must not keep the tables of others as they are.
     let mut unasked = Vec::new();
     for manifest in pillows(&context, wanted)? {
         match declared_tables(&context.settings, manifest).await {
-            Ok(tables) => found.extend(tables.into_iter().filter_map(|table| Some((candidate(&table)?, table)))),
+            Ok(declared) => tables.extend(declared),
             Err(reason) => unasked.push(format!("pillow {} was not asked: {reason}", manifest.name())),
         }
     }
+    let found: Vec<(Candidate, &DeclaredTable)> =
+        tables.chunk_by(|one, next| Arc::ptr_eq(&one.config, &next.config)).flat_map(candidates).collect();
     let candidates: Vec<&Candidate> = found.iter().map(|(candidate, _)| candidate).collect();
     match choose(&candidates, &wanted.table) {
         Ok(at) => {
             unasked.iter().for_each(|line| eprintln!("note: {line}"));
-            rebuild::rebuild(arguments, &context, &found[at].1).await
+            rebuild::rebuild(arguments, &context, found[at].1).await
         }
         Err(reason) => {
             let lines: Vec<String> = std::iter::once(reason).chain(unasked).collect();
@@ -53,15 +56,11 @@ pub(crate) async fn run(arguments: &Arguments, wanted: &UcrRebuild) -> anyhow::R
 
 /// The pillows that may have it.
 fn pillows<'a>(context: &'a Context, wanted: &UcrRebuild) -> Result<Vec<&'a Manifest>, WrongInput> {
-    let Some(name) = &wanted.pillow else {
-        let with_sources = |manifest: &&Manifest| manifest.pillow().processors.iter().any(has_sources);
-        return Ok(context.manifests.iter().filter(with_sources).collect());
-    };
-    let Some(manifest) = context.manifests.iter().find(|manifest| manifest.name().as_str() == name) else {
-        let known: Vec<&str> = context.manifests.iter().map(|manifest| manifest.name().as_str()).collect();
-        return Err(WrongInput(format!("there is no pillow `{name}`; the manifests declare: {}", known.join(", "))));
-    };
-    Ok(vec![manifest])
+    if let Some(name) = &wanted.pillow {
+        return Ok(vec![context.manifest(name)?]);
+    }
+    let with_sources = |manifest: &&Manifest| manifest.pillow().processors.iter().any(has_sources);
+    Ok(context.manifests.iter().filter(with_sources).collect())
 }
 
 fn has_sources(processor: &Processor) -> bool {
@@ -69,20 +68,29 @@ fn has_sources(processor: &Processor) -> bool {
     processor.lists.iter().any(|list| &*list.key == SOURCES) || own.is_ok_and(|own| own.property(SOURCES).is_some())
 }
 
-/// The data source that the table is of; none when it is of none.
-fn candidate(declared: &DeclaredTable) -> Option<Candidate> {
-    let config = parse(&declared.config).ok()?;
+/// Those tables of a processor that are of data sources.
+fn candidates(tables: &[DeclaredTable]) -> Vec<(Candidate, &DeclaredTable)> {
+    // All of them have the one configuration.
+    let sources = tables.first().and_then(|declared| sources(&declared.config)).unwrap_or_default();
+    let candidate = |declared: &DeclaredTable| {
+        let source = sources.iter().find(|source| source.table_name == declared.table.name)?;
+        Some(Candidate {
+            table: source.table_name.clone(),
+            table_id: source.table_id.clone(),
+            domain: source.domain.clone(),
+            pillow: declared.owner.pillow.to_string(),
+        })
+    };
+    tables.iter().filter_map(|declared| Some((candidate(declared)?, declared))).collect()
+}
+
+/// The data sources in the configuration of a processor, as far as they can be used; none when it has no place for any.
+fn sources(config: &str) -> Option<Vec<DataSource>> {
+    let config = parse(config).ok()?;
     let environment = config.property("server-environment").and_then(Value::as_str);
     let definitions = config.property(SOURCES).and_then(Value::as_list)?;
-    let sources = definitions.iter().filter_map(|definition| read_definitions(definition, environment).ok());
-    let is_its = |source: &DataSource| source.table_name == declared.table.name;
-    let source = sources.flat_map(|read| read.sources).find(is_its)?;
-    Some(Candidate {
-        table: source.table_name,
-        table_id: source.table_id,
-        domain: source.domain,
-        pillow: declared.owner.pillow.to_string(),
-    })
+    let read = definitions.iter().filter_map(|definition| read_definitions(definition, environment).ok());
+    Some(read.flat_map(|read| read.sources).collect())
 }
 
 /// Which of the candidates the words mean: the name of a table, or else the id of one.

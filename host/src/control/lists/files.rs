@@ -91,20 +91,13 @@ impl Files {
 
 /// A list of elements, or one alone.
 fn parse(file: &Path, text: &str) -> Result<Vec<Element>, String> {
-    if yaml::is_yaml(file) {
-        let json = yaml::to_json(text).map_err(|error| error.to_string())?;
-        return elements(file, &json);
-    }
-    elements(file, text)
-}
-
-fn elements(file: &Path, text: &str) -> Result<Vec<Element>, String> {
+    let json = yaml::as_json(file, text).map_err(|error| error.to_string())?;
     let no_json = |error: serde_json::Error| format!("it is no JSON: {error}");
-    let raw: &RawValue = serde_json::from_str(text).map_err(no_json)?;
+    let raw: &RawValue = serde_json::from_str(&json).map_err(no_json)?;
     if !raw.get().starts_with('[') {
         return Ok(vec![Element { origin: Arc::from(file.to_string_lossy()), json: Arc::from(raw.get()) }]);
     }
-    let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(no_json)?;
+    let elements: Vec<&RawValue> = serde_json::from_str(&json).map_err(no_json)?;
     let element = |(at, json): (usize, &&RawValue)| Element {
         origin: Arc::from(format!("{}: [{at}]", file.display())),
         json: Arc::from(json.get()),
