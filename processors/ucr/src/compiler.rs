@@ -208,6 +208,13 @@ impl<'n> Compiler<'n> {
         }
     }
 
+    /// Notes a problem where the original takes an absent key, but not null.
+    pub(crate) fn not_null(&mut self, spec: &Dict<'_>, key: &str, wanted: &str) {
+        if matches!(spec.get(key), Some(Value::Null)) {
+            self.problem_at(key, format!("must be {wanted}, not null"));
+        }
+    }
+
     /// A required list of texts with at least one element.
     pub(crate) fn texts(&mut self, spec: &Dict<'_>, key: &str) -> Vec<String> {
         if matches!(spec.get(key), None | Some(Value::Null))
@@ -235,8 +242,9 @@ impl<'n> Compiler<'n> {
         })
     }
 
-    /// Refuses keys that nobody reads.
+    /// Refuses keys that nobody reads, and comments that are no texts.
     pub(crate) fn only_keys(&mut self, spec: &Dict<'_>, known: &[&str]) {
+        self.optional_text(spec, "comment");
         for (key, _) in spec.iter() {
             let Some(key) = key.as_str() else { continue };
             if !known.contains(&key) && !matches!(key, "type" | "comment") {

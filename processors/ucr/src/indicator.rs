@@ -10,7 +10,7 @@ use crate::names;
 use crate::operator;
 use crate::transform::{Transform, whole_days};
 use crate::value::{Dict, Value, equal};
-use crate::{Context, EvalError, LookUpKind, QueryKind, constants};
+use crate::{Context, EvalError, LookUpKind, QueryKind};
 
 /// A column of a data source's table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(crate) enum Kind {
     Expression { expression: Expression, transform: Transform, datatype: Datatype },
     Boolean(Filter),
     Count,
-    Choices { property: Expression, choices: Vec<Value<'static>>, style: Style },
+    Choices { property: Expression, choices: Vec<Expression>, style: Style },
     Ledger { section: String, codes: Vec<String>, case: Expression, content: LedgerContent },
     InsertedAt,
     Iteration,
@@ -142,6 +142,7 @@ impl Compiler<'_> {
     }
 
     fn choice_list(&mut self, spec: &Dict<'_>, column: &Column) -> Indicator {
+        self.not_null(spec, "choices", "a list");
         let specs = self.optional_list(spec, "choices");
         // Without choices the original does not look at the property.
         let property = if specs.is_empty() { Expression::null() } else { self.property_of(spec) };
@@ -158,7 +159,10 @@ impl Compiler<'_> {
                 Style::Single
             }
         };
-        let choices: Vec<Value<'static>> = specs.iter().take(MOST_COLUMNS).map(constants::convert).collect();
+        let choices = self.at_key("choices", |compiler| {
+            let each = |(index, choice)| compiler.at_index(index, |compiler| compiler.expression(choice));
+            specs.iter().take(MOST_COLUMNS).enumerate().map(each).collect()
+        });
         let columns = specs.iter().take(MOST_COLUMNS).map(|choice| column.part(&choice.to_string())).collect();
         Indicator { kind: Kind::Choices { property, choices, style }, columns }
     }
@@ -253,9 +257,10 @@ impl Indicator {
                 let length = value.as_str().map_or(0, str::len);
                 context.limits.spend(choices.len().saturating_mul(1 + length / 64))?;
                 for choice in choices {
+                    let choice = choice.look(item, context)?;
                     let chosen = match style {
-                        Style::Single => equal(&value, choice),
-                        Style::Multiple => operator::in_multi(&value, choice)?,
+                        Style::Single => equal(&value, &choice),
+                        Style::Multiple => operator::in_multi(&value, &choice)?,
                     };
                     row.push(Value::Int(i64::from(chosen)));
                 }
@@ -317,7 +322,7 @@ fn balances<'a>(
             let of_domain = |product: &&Value<'a>| product.property("domain") == Some(domain);
             let product = products.as_list().unwrap_or_default().iter().find(of_domain);
             let id = product.and_then(|product| product.property("product_id"));
-            let entry = id.and_then(|id| entries.iter().find(|entry| entry.property("product_id") == Some(id)));
+            let entry = id.and_then(|id| entries.iter().rfind(|entry| entry.property("product_id") == Some(id)));
             balance = entry.and_then(|entry| entry.property("balance")).cloned().unwrap_or(balance);
         }
         balances.push(balance);
@@ -348,6 +353,10 @@ mod tests {
         let raw = |more: &str| format!(r#"{{"type": "raw", "column_id": "c"{more}}}"#);
         check(&raw(r#", "property_name": "day", "datatype": "date""#), "c=datetime.date(2015, 1, 20)");
         check(&raw(r#", "property_path": ["no", "where"], "datatype": "array""#), "c=[None]");
+        // Elements that are no texts, or become dates as constants do, are no names.
+        check(&raw(r#", "property_path": ["2015-01-20"], "datatype": "string""#), "c=None");
+        check(&raw(r#", "property_path": [1], "datatype": "string""#), "c=None");
+        refused(&raw(r#", "property_path": [["day"]], "datatype": "string""#), "property_path[0]: ");
         refused(&raw(r#", "property_name": "day""#), "datatype: ");
         refused(&raw(r#", "datatype": "date""#), "needs exactly one");
         refused(&raw(r#", "property_name": "day", "datatype": "date", "transform": {}"#), "transform: ");
@@ -371,6 +380,7 @@ mod tests {
         );
         refused(r#"{"type": "boolean", "column_id": "c", "filter": {}}"#, "filter: ");
         check(r#"{"type": "count", "column_id": "c", "comment": "all"}"#, "c=1");
+        refused(r#"{"type": "count", "column_id": "c", "comment": 5}"#, "comment: ");
     }
 
     #[test]
@@ -389,6 +399,10 @@ mod tests {
             "error: a int cannot be split into choices",
         );
         check(&choices("day", r#", "choices": ["2015-01-20"]"#), "c_2015-01-20=0");
+        let computed = r#", "choices": ["blue", {"type": "property_name", "property_name": "word"}]"#;
+        check(&choices("word", computed), "c_blue=0, c_{'type': 'property_name', 'property_name': 'word'}=1");
+        refused(&choices("word", r#", "choices": [{"a": 1}]"#), "choices[0]");
+        refused(&choices("word", r#", "choices": null"#), "choices: ");
         check(&choices("word", ""), "");
         refused(&choices("word", r#", "choices": ["a"], "select_style": "many""#), "select_style: ");
     }
@@ -396,7 +410,7 @@ mod tests {
     #[test]
     fn a_ledger_has_a_column_for_each_product_of_the_domain() {
         let world = Known::default()
-            .with(QueryKind::Ledgers, "c", r#"[{"section_id": "stock", "product_id": "p1", "balance": 20}, {"section_id": "x", "product_id": "p1", "balance": 7}]"#)
+            .with(QueryKind::Ledgers, "c", r#"[{"section_id": "stock", "product_id": "p1", "balance": 9}, {"section_id": "stock", "product_id": "p1", "balance": 20}, {"section_id": "x", "product_id": "p1", "balance": 7}]"#)
             .with(QueryKind::Products, "a", r#"[{"product_id": "p1", "code": "a", "domain": "d"}]"#)
             .with(QueryKind::Products, "b", r#"[{"product_id": "p1", "code": "b", "domain": "other"}]"#);
         let ledger = |kind: &str| {
@@ -436,7 +450,14 @@ mod tests {
             ("2.345", &custom("short_decimal_display"), "c='2.35'"),
             ("0.125", &custom("short_decimal_display"), "c='0.12'"),
             ("\"x\"", &custom("short_decimal_display"), "c='x'"),
-            ("\"2021-06-14T12:34:57Z\"", &custom("days_elapsed_from_date"), "c='0'"),
+            ("\"2021-06-14T12:34:57\"", &custom("days_elapsed_from_date"), "c='0'"),
+            ("\"5\"", &custom("days_elapsed_from_date"), "c='10'"),
+            (
+                "\"14 June 2021 12:34Z\"",
+                &custom("days_elapsed_from_date"),
+                "error: '14 June 2021 12:34Z' is no date without a zone",
+            ),
+            ("\" 5\"", r#"{"type": "number_format", "format_string": "{bad}"}"#, "c='5'"),
             ("\"2021-06-16\"", &custom("days_elapsed_from_date"), "c='-1'"),
             ("5", &custom("days_elapsed_from_date"), "error: 5 is no date"),
             ("\"x\"", r#"{"type": "translation", "translations": {"x": "y"}}"#, "c='y'"),

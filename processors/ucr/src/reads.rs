@@ -148,7 +148,10 @@ impl Indicator {
         match &self.kind {
             Kind::Expression { expression, .. } => expression.note_reads(item, reads),
             Kind::Boolean(filter) => filter.note_reads(item, reads),
-            Kind::Choices { property, .. } => property.note_reads(item, reads),
+            Kind::Choices { property, choices, .. } => {
+                property.note_reads(item, reads);
+                choices.iter().for_each(|choice| choice.note_reads(item, reads));
+            }
             Kind::Ledger { case, .. } => case.note_reads(item, reads),
             Kind::Count | Kind::InsertedAt | Kind::Iteration => {}
         }

@@ -116,7 +116,17 @@ impl Transform {
         Ok(match self {
             Self::Nothing => value,
             Self::DateFormat { format } => dates::format(&value, format).map_or(value, Value::text),
-            Self::NumberFormat { format } => format_number(&value, format).map_or(value, Value::text),
+            Self::NumberFormat { format } => {
+                let value = match &value {
+                    Value::Str(text) => Decimal::parse(text).map_or(value, Value::decimal),
+                    _ => value,
+                };
+                match &value {
+                    // One that is no number has no format.
+                    Value::Str(_) => value,
+                    number => evaluator::format_template(format, number).map_or(value, Value::text),
+                }
+            }
             Self::Translation { translations } => translated(value, translations)?,
             Self::MultipleTranslation { translations, delimiter } => {
                 let Value::Str(text) = &value else { return Err(no_text(&value)) };
@@ -137,14 +147,18 @@ impl Transform {
             Self::MonthDisplay => month_display(value)?,
             Self::ShortDecimal => short_decimal(value),
             Self::DaysElapsed => {
+                let now = context.now.civil;
                 let moment = match &value {
-                    Value::Date(_) | Value::DateTime(_) | Value::Str(_) => coerce::to_datetime(&value),
+                    Value::Date(_) | Value::DateTime(_) => coerce::to_datetime(&value).map(|moment| moment.civil),
+                    Value::Str(text) => dates::parse_filled(text, now.date()),
                     _ => None,
                 };
                 let Some(moment) = moment else {
-                    return Err(EvalError::Value(format!("{:.60} is no date", value.repr()).into()));
+                    let what = if value.as_str().is_some() { "no date without a zone" } else { "no date" };
+                    let message = format!("{:.60} is {what}", value.repr());
+                    return Err(EvalError::Value(message.into()));
                 };
-                let elapsed = context.now.civil.duration_since(moment.civil).as_micros();
+                let elapsed = now.duration_since(moment).as_micros();
                 Value::Int(i64::try_from(elapsed.div_euclid(86_400_000_000)).unwrap_or_default())
             }
             Self::ToGregorian => match &value {
@@ -166,14 +180,6 @@ impl Transform {
 
 fn no_text(value: &Value<'_>) -> EvalError {
     EvalError::Attribute(format!("a {} cannot be split", value.type_name()).into())
-}
-
-/// As Python's `str.format` with one argument; `None` where that fails.
-fn format_number(value: &Value<'_>, format: &str) -> Option<String> {
-    match value {
-        Value::Str(text) => evaluator::format_template(format, &Value::decimal(Decimal::parse(text)?)).ok(),
-        other => evaluator::format_template(format, other).ok(),
-    }
 }
 
 fn translated<'a>(value: Value<'a>, translations: &Value<'static>) -> Result<Value<'a>, EvalError> {

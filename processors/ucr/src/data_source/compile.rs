@@ -56,10 +56,9 @@ impl Compiler<'_> {
         let table_id = self.text(config, "table_id");
         let table_name = names::table_name(&domain, &table_id);
         let engine_id = self.optional_text(config, "engine_id").unwrap_or_else(|| DEFAULT_ENGINE.to_owned());
-        let mirrored_engine_ids = self.optional_texts(config, "mirrored_engine_ids");
-        if mirrored_engine_ids.contains(&engine_id) {
-            self.problem_at("mirrored_engine_ids", format!("must not name {engine_id:?}, the engine itself"));
-        }
+        let mut mirrored_engine_ids = self.optional_texts(config, "mirrored_engine_ids");
+        // The original refuses it where it opens databases; a table is in its own engine anyway.
+        mirrored_engine_ids.retain(|mirrored| *mirrored != engine_id);
         let data_domains = self.data_domains(config, &domain);
         let filter = self.optional_dict(config, "configured_filter").filter(|filter| !filter.is_empty());
         let filter = filter.map(|_| self.required_filter(config, "configured_filter"));
@@ -126,9 +125,7 @@ impl Compiler<'_> {
     }
 
     fn configured_indicators(&mut self, config: &Dict<'_>, indicators: &mut Vec<Indicator>) {
-        if matches!(config.get("configured_indicators"), Some(Value::Null)) {
-            self.problem_at("configured_indicators", "must be a list of indicators, not null");
-        }
+        self.not_null(config, "configured_indicators", "a list of indicators");
         let specs = self.optional_list(config, "configured_indicators");
         self.at_key("configured_indicators", |compiler| {
             for (index, spec) in specs.iter().enumerate() {
@@ -157,6 +154,11 @@ impl Compiler<'_> {
 
     fn validations(&mut self, config: &Dict<'_>) -> Vec<Validation> {
         let mut validations = Vec::new();
+        if matches!(config.get("validations"), Some(Value::Null)) {
+            // As a wrong filter of one, it fails the documents.
+            let filter = Err(EvalError::type_error("validations: must be a list, not null"));
+            validations.push(Validation { name: "validations".to_owned(), error_message: String::new(), filter });
+        }
         for (index, spec) in self.optional_list(config, "validations").iter().enumerate() {
             self.at_key("validations", |compiler| {
                 compiler.at_index(index, |compiler| validations.extend(compiler.validation(spec)));
@@ -187,11 +189,12 @@ impl Compiler<'_> {
 
     /// Keys that mean nothing here, but whose JSON types the original checks as it loads a configuration.
     fn other_keys(&mut self, config: &Dict<'_>) {
-        for key in ["description", "backend_id", "_rev"] {
+        for key in ["backend_id", "_rev"] {
             self.optional_text(config, key);
         }
         self.optional_dict(config, "meta");
-        self.optional_flag(config, "is_available_in_analytics", false);
+        self.not_null(config, "named_filters", "an object");
+        self.not_null(config, "sql_settings", "an object");
     }
 }
 

@@ -304,7 +304,14 @@ impl DataSource {
                 failed.push(FailedValidation { name: name.clone(), error_message: error_message.clone() });
             }
         }
-        Ok(failed)
+        // What is noted of the document names these.
+        let missing = ["_id", "doc_type", "domain"].into_iter().find(|key| document.property(key).is_none());
+        match missing {
+            Some(key) if !failed.is_empty() => {
+                Err(EvalError::Missing(format!("an invalid document without {key} cannot be noted").into()))
+            }
+            _ => Ok(failed),
+        }
     }
 
     /// Compares by value, for tools that show why a document is not taken.

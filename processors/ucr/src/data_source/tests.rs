@@ -107,7 +107,10 @@ fn what_is_required_is_asked_for_all_at_once() {
     refused(&config("").replace("XFormInstance", "Bogus"), "referenced_doc_type: ");
     refused(&config(r#", "named_expressions": []"#), "named_expressions: ");
     refused(&config(r#", "base_item_expression": "x""#), "base_item_expression: ");
-    refused(&config(r#", "mirrored_engine_ids": ["ucr"]"#), "mirrored_engine_ids: ");
+    assert_eq!(compiled(r#", "mirrored_engine_ids": ["x", "ucr"]"#).mirrored_engine_ids, ["x"]);
+    refused(&config(r#", "named_filters": null"#), "named_filters: ");
+    refused(&config(r#", "sql_settings": null"#), "sql_settings: ");
+    compiled(r#", "description": 5, "named_expressions": null"#);
     refused("[]", "must be a data source");
 }
 

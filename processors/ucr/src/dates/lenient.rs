@@ -1,5 +1,7 @@
 //! Dates and times as people and other programs write them.
 
+use jiff::civil::{Date, DateTime};
+
 use super::arithmetic::{add_duration, civil};
 use super::strftime::MONTHS;
 use super::strict::{Scan, parse_date, parse_strict};
@@ -9,14 +11,52 @@ use crate::value::{Duration, Moment};
 /// a space, any fraction (cut behind six digits) and any offset, `20150120`, and the American forms `1/20/2015`,
 /// `Jan 20 2015` and `20 January 2015`, all with or without a time (also `1:30 pm`). `None` for everything else.
 pub fn parse_datetime(text: &str) -> Option<Moment> {
+    let (moment, offset) = read(text)?;
+    let back = Duration { microseconds: -offset.unwrap_or(0) * 60_000_000 };
+    add_duration(moment, back).ok()
+}
+
+/// A moment as the original's library reads a text for which it knows today's date: the forms of [`parse_datetime`], but
+/// none with a zone, and those that say only a day of this month (`5`), a year (`2015`) or a time (`10:11`).
+pub fn parse_filled(text: &str, today: Date) -> Option<DateTime> {
+    match read(text) {
+        Some((moment, offset)) => offset.is_none().then_some(moment.civil),
+        None if text.len() <= 200 => filled(text.trim(), today),
+        None => None,
+    }
+}
+
+fn filled(text: &str, today: Date) -> Option<DateTime> {
+    let (year, month, day) = (i64::from(today.year()), i64::from(today.month()), i64::from(today.day()));
+    let mut scan = Scan(text);
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
+    // A fraction of a day is ignored.
+    let fraction = text.split_once('.').filter(|(whole, fraction)| whole.len() <= 2 && is_digits(fraction));
+    if is_digits(fraction.map_or(text, |(whole, _)| whole)) {
+        let number = (digits <= 4).then(|| scan.ascii(1, 4))??;
+        let date = match number {
+            // The nearest year that ends so.
+            32..=99 if digits <= 2 => (year + (number - year + 50).rem_euclid(100) - 50, month, day),
+            _ if digits <= 2 => (year, month, number),
+            _ => (number, month, day),
+        };
+        return civil(date, (0, 0, 0, 0));
+    }
+    let time = (digits <= 2).then(|| read_time(&mut scan))??;
+    scan.0.is_empty().then(|| civil((year, month, day), time))?
+}
+
+/// What a text says, as it stands there, and its offset in minutes, if it says one.
+fn read(text: &str) -> Option<(Moment, Option<i64>)> {
     // A time needs more than a date has.
     if text.len() > "YYYY-MM-DD".len()
         && let Some(moment) = parse_strict(text)
     {
-        return Some(moment);
+        return Some((moment, Some(0)));
     }
     if let Some(date) = parse_date(text) {
-        return Some(Moment::naive(date.at(0, 0, 0, 0)));
+        return Some((Moment::naive(date.at(0, 0, 0, 0)), None));
     }
     // No form is longer than this, but for the digits of a fraction.
     if text.len() > 200 {
@@ -25,9 +65,7 @@ pub fn parse_datetime(text: &str) -> Option<Moment> {
     let mut scan = Scan(text.trim());
     let date = iso_date(&mut scan).or_else(|| us_date(&mut scan)).or_else(|| named_date(&mut scan))?;
     let (time, offset) = time_and_offset(&mut scan)?;
-    let moment = Moment::naive(civil(date, time)?);
-    let back = Duration { microseconds: -offset * 60_000_000 };
-    add_duration(moment, back).ok()
+    Some((Moment::naive(civil(date, time)?), offset))
 }
 
 fn iso_date(scan: &mut Scan<'_>) -> Option<(i64, i64, i64)> {
@@ -94,7 +132,7 @@ fn month(scan: &mut Scan<'_>) -> Option<i64> {
 type Time = (i64, i64, i64, i64);
 
 /// The rest of a text behind its date: nothing, an offset, or a time with or without one; the offset in minutes.
-fn time_and_offset(scan: &mut Scan<'_>) -> Option<(Time, i64)> {
+fn time_and_offset(scan: &mut Scan<'_>) -> Option<(Time, Option<i64>)> {
     let mut time = (0, 0, 0, 0);
     if scan.letter('t').is_some() || scan.0.starts_with([' ', ',']) {
         scan.0 = scan.0.trim_start_matches([' ', ',']);
@@ -104,7 +142,11 @@ fn time_and_offset(scan: &mut Scan<'_>) -> Option<(Time, i64)> {
     }
     scan.0 = scan.0.trim_start();
     let utc = scan.letter('z').is_some() || scan.word("UTC") || scan.word("GMT");
-    let offset = if utc || scan.0.is_empty() { 0 } else { i64::from(scan.offset()?) };
+    let offset = match utc {
+        true => Some(0),
+        false if scan.0.is_empty() => None,
+        false => Some(i64::from(scan.offset()?)),
+    };
     scan.0.is_empty().then_some((time, offset))
 }
 
@@ -169,6 +211,50 @@ mod tests {
         ] {
             let read = parse_datetime(text).unwrap_or_else(|| panic!("{text}"));
             assert_eq!((read.civil.to_string().as_str(), read.offset_minutes), (expected, None), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_text_leaves_out_is_taken_from_today() {
+        let today = jiff::civil::date(2021, 6, 15);
+        for (text, expected) in [
+            ("2015-01-20", "2015-01-20T00:00:00"),
+            ("2015-01-20 10:11:12", "2015-01-20T10:11:12"),
+            ("5", "2021-06-05T00:00:00"),
+            (" 30 ", "2021-06-30T00:00:00"),
+            ("32", "2032-06-15T00:00:00"),
+            ("70", "2070-06-15T00:00:00"),
+            ("71", "1971-06-15T00:00:00"),
+            ("100", "0100-06-15T00:00:00"),
+            ("2015", "2015-06-15T00:00:00"),
+            ("3.14159", "2021-06-03T00:00:00"),
+            ("32.5", "2032-06-15T00:00:00"),
+            ("10:11", "2021-06-15T10:11:00"),
+            ("1:5", "2021-06-15T01:05:00"),
+            ("10:11:12.5", "2021-06-15T10:11:12.5"),
+            ("5pm", "2021-06-15T17:00:00"),
+        ] {
+            assert_eq!(parse_filled(text, today).map(|read| read.to_string()).as_deref(), Some(expected), "{text}");
+        }
+        for text in [
+            "",
+            "0",
+            "00",
+            "31",
+            "0.5",
+            "1e3",
+            "2015.1",
+            "12345",
+            "10:11Z",
+            "10:11+01:00",
+            "24:00",
+            "red",
+            "N",
+            "-",
+            "2015-01-20T10:11:12Z",
+            "2015-01-20T10:11:12+00:00",
+        ] {
+            assert_eq!(parse_filled(text, today), None, "{text}");
         }
     }
 
