@@ -80,7 +80,11 @@ impl EvalError {
 
 impl From<Incomparable> for EvalError {
     fn from(error: Incomparable) -> Self {
-        Self::Type(error.to_string().into())
+        let message = error.to_string().into();
+        match error {
+            Incomparable::Types => Self::Type(message),
+            Incomparable::NotANumber => Self::Value(message),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 
 use crate::EvalError;
 use crate::regex::Pattern;
-use crate::value::{Value, compare, equal};
+use crate::value::{Incomparable, Value, compare, equal};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operator {
@@ -51,10 +51,14 @@ impl Operator {
 
     /// # Errors
     ///
-    /// A value other than text as input of `in_multi` or `any_in_multi`; a reference of `regex` that is no expression.
+    /// A value other than text as input of `in_multi` or `any_in_multi`; a reference of `regex` that is no expression; an
+    /// order of decimals that are not a number.
     pub(crate) fn holds(self, input: &Value<'_>, reference: &Value<'_>) -> Result<bool, EvalError> {
-        let ordered =
-            |wanted: fn(Ordering) -> bool| matches!(compare(input, reference), Ok(Some(order)) if wanted(order));
+        let ordered = |wanted: fn(Ordering) -> bool| match compare(input, reference) {
+            Ok(order) => Ok(order.is_some_and(wanted)),
+            Err(Incomparable::Types) => Ok(false),
+            Err(not_a_number) => Err(EvalError::from(not_a_number)),
+        };
         // Kept from Python 2, where every text was greater than every number.
         let text_and_integer =
             matches!((input, reference), (Value::Str(_), Value::Int(_) | Value::Big(_) | Value::Bool(_)));
@@ -64,10 +68,10 @@ impl Operator {
             Self::In => contains(reference, input),
             Self::InMulti => in_multi(input, reference)?,
             Self::AnyInMulti => any_in_multi(input, reference)?,
-            Self::Less => ordered(Ordering::is_lt),
-            Self::LessOrEqual => ordered(Ordering::is_le),
-            Self::Greater => text_and_integer || ordered(Ordering::is_gt),
-            Self::GreaterOrEqual => text_and_integer || ordered(Ordering::is_ge),
+            Self::Less => ordered(Ordering::is_lt)?,
+            Self::LessOrEqual => ordered(Ordering::is_le)?,
+            Self::Greater => text_and_integer || ordered(Ordering::is_gt)?,
+            Self::GreaterOrEqual => text_and_integer || ordered(Ordering::is_ge)?,
             // The pattern is read before the input is looked at.
             Self::Regex => match reference.as_str().map(compiled).transpose()? {
                 Some(pattern) => input.as_str().map_or(Ok(false), |text| pattern.is_match(text))?,

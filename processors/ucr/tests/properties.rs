@@ -44,7 +44,7 @@ fn run(statement: &str) -> Result<Value<'static>, EvalError> {
     let now = Moment::naive(date(2021, 6, 15).at(12, 34, 56, 0));
     let context =
         Context { root: Some(&item), iteration: Some(0), now, world: &EmptyWorld, named: &NoNames, limits: &limits };
-    Program::compile(statement).run(None, &item, &context).map(Value::into_owned)
+    Program::compile(statement).run(None, &item, &context).map(Option::unwrap_or_default).map(Value::into_owned)
 }
 
 proptest! {

@@ -97,7 +97,7 @@ pub fn evaluator(statement: &str) {
         named: &NoNames,
         limits: &limits,
     };
-    if let Ok(value) = Program::compile(statement).run(None, &item, &context) {
+    if let Ok(Some(value)) = Program::compile(statement).run(None, &item, &context) {
         can_be_written(&value);
         if statement.len() < 50 {
             let _formatted = format_value(&value, statement);

@@ -133,14 +133,16 @@ type Time = (i64, i64, i64, i64);
 
 /// The rest of a text behind its date: nothing, an offset, or a time with or without one; the offset in minutes.
 fn time_and_offset(scan: &mut Scan<'_>) -> Option<(Time, Option<i64>)> {
-    let mut time = (0, 0, 0, 0);
+    let mut time = None;
     if scan.letter('t').is_some() || scan.0.starts_with([' ', ',']) {
         scan.0 = scan.0.trim_start_matches([' ', ',']);
         if scan.0.starts_with(|next: char| next.is_ascii_digit()) {
-            time = read_time(scan)?;
+            time = Some(read_time(scan)?);
         }
     }
     scan.0 = scan.0.trim_start();
+    // A zone without a time is no date to the original's library.
+    let Some(time) = time else { return scan.0.is_empty().then_some(((0, 0, 0, 0), None)) };
     let utc = scan.letter('z').is_some() || scan.word("UTC") || scan.word("GMT");
     let offset = match utc {
         true => Some(0),
@@ -192,7 +194,7 @@ mod tests {
             ("2015-01-20", "2015-01-20T00:00:00"),
             ("2015-1-5", "2015-01-05T00:00:00"),
             (" 2015-01-20 ", "2015-01-20T00:00:00"),
-            ("2015-01-20Z", "2015-01-20T00:00:00"),
+            ("2015-01-20T", "2015-01-20T00:00:00"),
             ("2015-01-20T10:11:12.123456Z", "2015-01-20T10:11:12.123456"),
             ("2015-01-20T10:11:12.1234567Z", "2015-01-20T10:11:12.123456"),
             ("2015-01-20T10:11:12.5+05:30", "2015-01-20T04:41:12.5"),
@@ -278,6 +280,10 @@ mod tests {
             "日本語",
             "2015-01-20T10:11:12+25:00",
             "Foo 20 2015",
+            "2015-01-20Z",
+            "2015-01-20TZ",
+            "20150120 UTC",
+            "2015-1-5 +05",
         ] {
             assert_eq!(parse_datetime(text), None, "{text}");
         }

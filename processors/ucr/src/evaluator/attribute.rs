@@ -31,7 +31,8 @@ fn field<'a>(value: &Value<'a>, name: &str) -> Option<Value<'a>> {
             "day" => int(date.day().into()),
             _ => None,
         },
-        Value::DateTime(Moment { civil, .. }) => match name {
+        Value::DateTime(Moment { civil, offset_minutes }) => match name {
+            "tzinfo" if offset_minutes.is_none() => Some(Value::Null),
             "year" => int(civil.year().into()),
             "month" => int(civil.month().into()),
             "day" => int(civil.day().into()),

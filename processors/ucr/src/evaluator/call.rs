@@ -12,7 +12,7 @@ use crate::arithmetic;
 use crate::dates;
 use crate::jsonpath::Path;
 use crate::number::parse_integer;
-use crate::value::{Dict, Moment, Text, Value};
+use crate::value::{Moment, Text, Value};
 
 /// A range of as many elements or more is null.
 const MOST_IN_RANGE: usize = 100;
@@ -113,7 +113,8 @@ impl<'a> Run<'_, '_, 'a> {
             }
             Function::RootContext => {
                 let [] = arguments.bind([], 0)?;
-                Ok(self.context.root.cloned().unwrap_or_else(|| Value::dict(Dict::default())))
+                let none = || EvalError::Attribute("there is no root document here".into());
+                self.context.root.cloned().ok_or_else(none)
             }
             Function::JsonPath => self.json_path(arguments.bind(["expr", "as_list", "context"], 1)?),
             Function::Named => {

@@ -239,10 +239,10 @@ pub(super) fn slice<'a>(container: &Value<'a>, bounds: &[Value<'a>; 3]) -> Evalu
     let chosen = |length: usize| -> Result<Vec<usize>, EvalError> {
         let [start, end, step] = bounds;
         let step = bound(step)?.unwrap_or(1);
-        let (start, end) = (bound(start)?, bound(end)?);
         if step == 0 {
             return Err(EvalError::Value("slice step cannot be zero".into()));
         }
+        let (start, end) = (bound(start)?, bound(end)?);
         Ok(positions(length, start, end, step))
     };
     match container {

@@ -89,6 +89,8 @@ struct Spec {
     align: Option<char>,
     sign: Option<char>,
     alternate: bool,
+    /// Whether it is to be filled up by the `0` in front of the width.
+    zeros: bool,
     width: usize,
     grouping: Option<char>,
     precision: Option<usize>,
@@ -103,6 +105,7 @@ impl Spec {
             align: None,
             sign: None,
             alternate: false,
+            zeros: false,
             width: 0,
             grouping: None,
             precision: None,
@@ -134,6 +137,7 @@ impl Spec {
             if result.align.is_none() {
                 result.fill = '0';
                 result.align = Some('=');
+                result.zeros = true;
             }
             rest = behind;
         }
@@ -255,7 +259,9 @@ impl Spec {
         let Some((negative, digits, exponent)) = decimal.parts() else {
             let text = decimal.to_string();
             let text = text.trim_start_matches('-');
-            return Ok(self.number(decimal.is_negative(), "", text, percent, 3));
+            // Zeros in front are for digits.
+            let spec = if self.zeros { &Self { fill: ' ', align: Some('>'), ..*self } } else { self };
+            return Ok(spec.number(decimal.is_negative(), "", text, percent, 3));
         };
         let exponent = if kind == '%' { exponent + 2 } else { exponent };
         let (whole, rest) = decimal_text(&digits, exponent, kind, self.precision)?;
@@ -352,8 +358,6 @@ pub(super) fn general(float: f64, precision: usize, keep_zeros: bool, at_least_o
     let (_, exponent) = significant(float, precision);
     let most = i64::try_from(precision).unwrap_or(i64::MAX);
     let use_exponent = exponent < -4 || exponent >= if at_least_one { most - 1 } else { most };
-    // A float of one digit as wide as the precision keeps its exponent away from "5" but not from "0".
-    let use_exponent = use_exponent && !(at_least_one && float == 0.0);
     let text = if use_exponent {
         exponential(float, precision - 1, keep_zeros)
     } else {
@@ -480,6 +484,9 @@ fn lengthened(digits: &str, exponent: i64, count: usize) -> (String, i64) {
 }
 
 fn at_exponent(digits: &str, exponent: i64, target: i64) -> Option<(String, i64)> {
+    if exponent > target && digits.bytes().all(|digit| digit == b'0') {
+        return Some(("0".to_owned(), target));
+    }
     if exponent >= target {
         let more = usize::try_from(exponent - target).ok().filter(|more| *more <= MOST_WIDTH)?;
         return Some((format!("{digits}{}", "0".repeat(more)), target));
@@ -496,4 +503,27 @@ fn at_exponent(digits: &str, exponent: i64, target: i64) -> Option<(String, i64)
     let (rounded, exponent) = rounded(digits, exponent, kept);
     // All nines have become one digit more.
     Some(if exponent > target { (format!("{rounded}0"), target) } else { (rounded, exponent) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_that_are_zero_or_no_numbers_are_filled_up_as_python_does() {
+        for (decimal, spec, expected) in [
+            ("0", ".0%", "0%"),
+            ("0.0", ".0%", "0%"),
+            ("-0", ",%", "-0%"),
+            ("0E+3", ".2f", "0.00"),
+            ("12E+3", ".1f", "12000.0"),
+            ("NaN", "06", "   NaN"),
+            ("-Infinity", "012", "   -Infinity"),
+            ("NaN", "0=6", "000NaN"),
+            ("-5", "06", "-00005"),
+        ] {
+            let value = Value::decimal(Decimal::parse(decimal).unwrap());
+            assert_eq!(format_value(&value, spec).unwrap(), expected, "{decimal} as {spec}");
+        }
+    }
 }

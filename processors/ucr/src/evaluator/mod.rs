@@ -10,6 +10,8 @@
 //!
 //! Differences that are left:
 //! - `rand()` and `randint()` give null, because the same document has to give the same rows again;
+//! - lists and objects of the configuration are refused as variables where they stand there as such; the original also
+//!   refuses those that come out of another expression, such as the default of a `coalesce`;
 //! - complex numbers (`1j`) and texts with `\N{…}` or lone surrogates give null;
 //! - sets keep the order of insertion, where Python's order depends on a random number for texts;
 //! - `is` between equal texts, floats, dates and large integers says true, where Python may say either;
@@ -76,7 +78,8 @@ impl Program {
         Self { body: Body::Null, may_reach_document: false }
     }
 
-    /// The value of the expression, with these variables or, without any, the properties of the item.
+    /// The value of the expression, with these variables or, without any, the properties of the item; none where the
+    /// original gives up with null.
     ///
     /// # Errors
     ///
@@ -86,22 +89,22 @@ impl Program {
         variables: Option<&Dict<'a>>,
         item: &Value<'a>,
         context: &Context<'_, 'a>,
-    ) -> Result<Value<'a>, EvalError> {
+    ) -> Result<Option<Value<'a>>, EvalError> {
         let names = variables.or_else(|| item.as_dict());
         let allowed = |value: &Value<'_>| {
             !matches!(value, Value::Time(_) | Value::Duration(_) | Value::Tuple(_) | Value::Set(_) | Value::Function(_))
         };
         if !names.is_none_or(|names| names.iter().all(|(_, value)| allowed(value))) {
-            return Ok(Value::Null);
+            return Ok(None);
         }
         let expression = match &self.body {
             Body::Expression(expression) => expression,
-            Body::Null => return Ok(Value::Null),
+            Body::Null => return Ok(None),
             Body::Fails(error) => return Err(error.clone()),
         };
         match run::run(expression, variables, item, context) {
-            Err(EvalError::Type(_) | EvalError::DivisionByZero) => Ok(Value::Null),
-            result => result,
+            Err(EvalError::Type(_) | EvalError::DivisionByZero) => Ok(None),
+            result => result.map(Some),
         }
     }
 }

@@ -12,15 +12,13 @@ pub(super) fn computed_property<'a>(
     item: &Value<'a>,
     context: &Context<'_, 'a>,
 ) -> Result<Value<'a>, EvalError> {
+    // The name of nothing is not asked for.
+    let Some(dict) = item.as_dict() else { return coerced(Value::Null, datatype, context) };
     let name = name.evaluate(item, context)?;
-    let found = match item.as_dict() {
-        None => Value::Null,
-        Some(_) if matches!(name, Value::List(_) | Value::Dict(_) | Value::Set(_)) => {
-            return Err(EvalError::type_error(format!("a {} is no name of a property", name.type_name())));
-        }
-        Some(dict) => dict.get_value(&name).cloned().unwrap_or_default(),
-    };
-    coerced(found, datatype, context)
+    if matches!(name, Value::List(_) | Value::Dict(_) | Value::Set(_)) {
+        return Err(EvalError::type_error(format!("a {} is no name of a property", name.type_name())));
+    }
+    coerced(dict.get_value(&name).cloned().unwrap_or_default(), datatype, context)
 }
 
 pub(super) fn switch<'a>(

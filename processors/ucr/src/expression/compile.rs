@@ -2,6 +2,7 @@
 
 use super::{Aggregation, DateOperation, Expression, ListOperation, LookUp, Order};
 use crate::QueryKind;
+use crate::coerce::Datatype;
 use crate::compiler::{Compiler, described, unknown};
 use crate::constants;
 use crate::evaluator::Program;
@@ -397,10 +398,10 @@ impl Compiler<'_> {
         let is_index = Filter::Compare {
             input: property("identifier"),
             operator: Operator::Equal,
-            reference: Expression::Constant(Value::text(index.unwrap_or_else(|| "parent".to_owned()))),
+            reference: Expression::Constant(constants::convert(&Value::text(index.as_deref().unwrap_or("parent")))),
         };
         let matching = Expression::List {
-            items: Box::new(property("indices")),
+            items: Box::new(Expression::Property { name: "indices".into(), datatype: Some(Datatype::Array) }),
             operation: Box::new(ListOperation::Filter(is_index)),
         };
         let first =

@@ -90,8 +90,8 @@ impl Aggregation {
             Self::Count => Value::Int(i64::try_from(items.len()).unwrap_or(i64::MAX)),
             Self::First => items.first().cloned().unwrap_or_default(),
             Self::Last => items.last().cloned().unwrap_or_default(),
-            Self::Least => extreme(items, Ordering::is_lt),
-            Self::Greatest => extreme(items, Ordering::is_gt),
+            Self::Least => extreme(items, Ordering::is_lt)?,
+            Self::Greatest => extreme(items, Ordering::is_gt)?,
             Self::Sum => match sum(items) {
                 Err(EvalError::Type(_)) => Value::Null,
                 result => result?,
@@ -100,9 +100,9 @@ impl Aggregation {
     }
 }
 
-/// The first of the least or greatest; null when two cannot be compared.
-fn extreme<'a>(items: &[Value<'a>], better: fn(Ordering) -> bool) -> Value<'a> {
-    let Some((mut best, others)) = items.split_first() else { return Value::Null };
+/// The first of the least or greatest; null when the types of two have no order.
+fn extreme<'a>(items: &[Value<'a>], better: fn(Ordering) -> bool) -> Result<Value<'a>, EvalError> {
+    let Some((mut best, others)) = items.split_first() else { return Ok(Value::Null) };
     for item in others {
         match compare(item, best) {
             Ok(order) => {
@@ -110,10 +110,11 @@ fn extreme<'a>(items: &[Value<'a>], better: fn(Ordering) -> bool) -> Value<'a> {
                     best = item;
                 }
             }
-            Err(Incomparable) => return Value::Null,
+            Err(Incomparable::Types) => return Ok(Value::Null),
+            Err(not_a_number) => return Err(not_a_number.into()),
         }
     }
-    best.clone()
+    Ok(best.clone())
 }
 
 enum Sum {

@@ -88,7 +88,7 @@ impl LookUp {
                 if !id.is_true() {
                     return Ok(Value::Null);
                 }
-                let location = of_domain(ask(&QueryKind::Location, &id, context)?, context)?;
+                let location = location_of(&id, context)?;
                 Ok(location.property("location_type").cloned().unwrap_or_default())
             }
             Self::AncestorLocation { location, location_type, property } => {
@@ -121,16 +121,19 @@ fn groups<'a>(
 
 /// The lowest location above this one whose type has that name.
 fn ancestor<'a>(id: &Value<'a>, wanted: &Value<'a>, context: &Context<'_, 'a>) -> Result<Option<Value<'a>>, EvalError> {
-    if !id.is_true() {
+    // The original keeps what it finds under both, also for no location.
+    hashable(id)?;
+    hashable(wanted)?;
+    if !root_domain(context)?.is_true() || !id.is_true() {
         return Ok(None);
     }
-    let mut location = of_domain(ask(&QueryKind::Location, id, context)?, context)?;
+    let mut location = location_of(id, context)?;
     for _ in 0..MOST_ANCESTORS {
         let parent = match location.property("parent_location_id") {
             Some(parent) if parent.is_true() => parent.clone(),
             _ => return Ok(None),
         };
-        location = of_domain(ask(&QueryKind::Location, &parent, context)?, context)?;
+        location = location_of(&parent, context)?;
         if location.is_null() {
             return Ok(None);
         }
@@ -147,16 +150,41 @@ fn without_lineage<'a>(location: &Value<'a>) -> Value<'a> {
     Value::dict(kept.map(|(key, value)| (key.clone(), value.clone())).collect())
 }
 
-/// The domain of the root document, which every look-up needs.
-fn domain<'c, 'a>(context: &Context<'c, 'a>) -> Result<&'c Value<'a>, EvalError> {
+/// A location; null where there is none, or the root document is of no domain.
+fn location_of<'a>(id: &Value<'a>, context: &Context<'_, 'a>) -> Result<Value<'a>, EvalError> {
+    hashable(id)?;
+    if !root_domain(context)?.is_true() {
+        return Ok(Value::Null);
+    }
+    of_domain(ask(&QueryKind::Location, id, context)?, context)
+}
+
+/// The domain of the root document, be it empty.
+fn root_domain<'c, 'a>(context: &Context<'c, 'a>) -> Result<&'c Value<'a>, EvalError> {
     let root = context.root.ok_or_else(|| EvalError::Attribute("a look-up needs a root document".into()))?;
-    let domain = root.property("domain").ok_or_else(|| EvalError::Missing("the root document has no domain".into()))?;
+    root.property("domain").ok_or_else(|| EvalError::Missing("the root document has no domain".into()))
+}
+
+/// The domain of the root document, which every look-up but those of locations needs.
+fn domain<'c, 'a>(context: &Context<'c, 'a>) -> Result<&'c Value<'a>, EvalError> {
+    let domain = root_domain(context)?;
     if domain.is_true() { Ok(domain) } else { Err(EvalError::Value("the root document's domain is empty".into())) }
 }
 
 fn ask<'a>(kind: &QueryKind, key: &Value<'_>, context: &Context<'_, 'a>) -> Result<Value<'a>, EvalError> {
     domain(context)?;
+    hashable(key)?;
     context.world.look_up(kind, &key.as_text())
+}
+
+/// What is looked up is remembered by its key, which lists and objects cannot be.
+fn hashable(key: &Value<'_>) -> Result<(), EvalError> {
+    match key {
+        Value::List(_) | Value::Dict(_) | Value::Set(_) => {
+            Err(EvalError::type_error(format!("a {} is no key of a look-up", key.type_name())))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The document, or null when it belongs to another domain.

@@ -186,8 +186,8 @@ impl Expression {
             Self::Switch { on, cases, default } => basics::switch(on, cases, default, item, context),
             Self::ArrayIndex { array, index } => {
                 let array = array.evaluate(item, context)?;
-                let index = index.evaluate(item, context)?;
                 let Some(elements) = array.as_list() else { return Ok(Value::Null) };
+                let index = index.evaluate(item, context)?;
                 Ok(index.as_index().and_then(|index| basics::at(elements, index)).cloned().unwrap_or_default())
             }
             Self::SplitString { text, delimiter, index } => {
@@ -236,7 +236,8 @@ impl Expression {
                 } else {
                     program.run(Some(&evaluate_all(variables, item, context)?), item, context)?
                 };
-                coerced(result, *datatype, context)
+                // One that failed is null whatever the datatype, also `array`.
+                result.map_or(Ok(Value::Null), |value| coerced(value, *datatype, context))
             }
             Self::JsonPath { path, datatype } => {
                 let mut found = path.find_within(item, context.limits)?;

@@ -31,6 +31,76 @@ fn everything_but_an_object_is_a_literal() {
     refused(r#"{"type": "Constant", "constant": 5}"#, "type");
 }
 
+/// Fails whenever it is evaluated.
+const FAILS: &str =
+    r#"{"type": "split_string", "string_expression": {"type": "constant", "constant": "a"}, "delimiter": ""}"#;
+
+#[test]
+fn what_is_not_needed_is_not_evaluated() {
+    check(FAILS, "{}", "error: an empty delimiter splits nothing");
+    let index =
+        |array: &str| format!(r#"{{"type": "array_index", "array_expression": {array}, "index_expression": {FAILS}}}"#);
+    check(&index(r#"{"type": "constant", "constant": 5}"#), "{}", "None");
+    check(&index(r#"{"type": "constant", "constant": [1]}"#), "{}", "error: an empty delimiter splits nothing");
+    let name = format!(r#"{{"type": "property_name", "property_name": {FAILS}}}"#);
+    check(&name, "5", "None");
+    check(&name, "{}", "error: an empty delimiter splits nothing");
+}
+
+#[test]
+fn a_statement_that_fails_is_null_whatever_the_datatype() {
+    let evaluator = |statement: &str| {
+        let variables = r#"{"a": 1, "b": 0}"#;
+        format!(
+            r#"{{"type": "evaluator", "statement": "{statement}", "context_variables": {variables}, "datatype": "array"}}"#
+        )
+    };
+    check(&evaluator("a / b"), "{}", "None");
+    check(&evaluator("a +"), "{}", "None");
+    check(&evaluator("None"), "{}", "[None]");
+    check(&evaluator("b / a"), "{}", "[0.0]");
+}
+
+#[test]
+fn lists_and_objects_are_no_keys_of_look_ups() {
+    let key = r#"{"type": "property_name", "property_name": "l"}"#;
+    for (spec, kind) in [
+        (format!(r#"{{"type": "get_case_forms", "case_id_expression": {key}}}"#), "list"),
+        (
+            format!(
+                r#"{{"type": "related_doc", "related_doc_type": "CommCareCase", "doc_id_expression": {key},
+                    "value_expression": {{"type": "identity"}}}}"#
+            ),
+            "list",
+        ),
+        (format!(r#"{{"type": "ancestor_location", "location_id": "x", "location_type": {key}}}"#), "list"),
+        (format!(r#"{{"type": "location_type_name", "location_id_expression": {key}}}"#), "list"),
+    ] {
+        check(&spec, r#"{"domain": "d", "l": ["c1"]}"#, &format!("error: a {kind} is no key of a look-up"));
+    }
+}
+
+#[test]
+fn locations_need_a_domain_that_may_be_empty() {
+    let ancestor = r#"{"type": "ancestor_location", "location_id": {"type": "property_name", "property_name": "x"},
+        "location_type": "state"}"#;
+    check(ancestor, "{}", "error: the root document has no domain");
+    check(ancestor, r#"{"domain": "d"}"#, "None");
+    let name =
+        r#"{"type": "location_type_name", "location_id_expression": {"type": "property_name", "property_name": "x"}}"#;
+    check(name, r#"{"domain": "", "x": "l1"}"#, "None");
+    check(name, r#"{"x": "l1"}"#, "error: the root document has no domain");
+}
+
+#[test]
+fn an_index_that_is_no_list_is_the_only_one() {
+    let kind = QueryKind::Document { doc_type: "CommCareCase".to_owned() };
+    let world = Known::default().with(kind, "c2", r#"{"_id": "c2", "domain": "d"}"#);
+    let spec = r#"{"type": "indexed_case", "case_expression": {"type": "identity"}}"#;
+    let document = r#"{"domain": "d", "indices": {"identifier": "parent", "referenced_id": "c2"}}"#;
+    assert_eq!(expression_in(&world, spec, document), "{'_id': 'c2', 'domain': 'd'}");
+}
+
 #[test]
 fn a_misspelt_type_gets_a_suggestion() {
     let result = expression(r#"{"type": "propert_name"}"#, "{}");

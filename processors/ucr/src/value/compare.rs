@@ -6,10 +6,16 @@ use std::cmp::Ordering;
 use super::{Moment, Value};
 use crate::number::Decimal;
 
-/// What Python raises a `TypeError` for: the two have no order.
+/// Why two values have no order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("values of types without a common order")]
-pub struct Incomparable;
+pub enum Incomparable {
+    /// What Python raises a `TypeError` for.
+    #[error("values of types without a common order")]
+    Types,
+    /// What its `decimal` raises `InvalidOperation` for: a decimal, and either of the two not a number.
+    #[error("a decimal has no order beside not-a-number")]
+    NotANumber,
+}
 
 /// Python's `==`, which never fails.
 pub fn equal(a: &Value<'_>, b: &Value<'_>) -> bool {
@@ -33,17 +39,17 @@ pub fn equal(a: &Value<'_>, b: &Value<'_>) -> bool {
     }
 }
 
-/// Python's order. `None` beside not-a-number: every comparison is false.
+/// Python's order. `None` beside a float that is not a number: every comparison is false.
 ///
 /// # Errors
 ///
-/// [`Incomparable`] where Python raises a `TypeError`.
+/// [`Incomparable`] where Python raises an error.
 pub fn compare(a: &Value<'_>, b: &Value<'_>) -> Result<Option<Ordering>, Incomparable> {
     match (a, b) {
         // UTF-8 has the order of code points.
         (Value::Str(a), Value::Str(b)) => Ok(Some(a.as_bytes().cmp(b.as_bytes()))),
         (Value::Date(a), Value::Date(b)) => Ok(Some(a.cmp(b))),
-        (Value::DateTime(a), Value::DateTime(b)) => moments(a, b).map(Some).ok_or(Incomparable),
+        (Value::DateTime(a), Value::DateTime(b)) => moments(a, b).map(Some).ok_or(Incomparable::Types),
         (Value::Time(a), Value::Time(b)) => Ok(Some(a.cmp(b))),
         (Value::Duration(a), Value::Duration(b)) => Ok(Some(a.cmp(b))),
         (Value::List(a), Value::List(b)) | (Value::Tuple(a), Value::Tuple(b)) => {
@@ -52,7 +58,10 @@ pub fn compare(a: &Value<'_>, b: &Value<'_>) -> Result<Option<Ordering>, Incompa
                 None => Ok(Some(a.len().cmp(&b.len()))),
             }
         }
-        _ => numbers(a, b).ok_or(Incomparable),
+        _ => match numbers(a, b).ok_or(Incomparable::Types)? {
+            None if matches!((a, b), (Value::Decimal(_), _) | (_, Value::Decimal(_))) => Err(Incomparable::NotANumber),
+            order => Ok(order),
+        },
     }
 }
 
@@ -165,9 +174,15 @@ mod tests {
     #[test]
     fn only_values_of_a_kind_have_an_order() {
         assert_eq!(compare(&Value::Bool(true), &Value::Float(1.5)), Ok(Some(Ordering::Less)));
-        assert_eq!(compare(&Value::Null, &Value::Int(1)), Err(Incomparable));
-        assert_eq!(compare(&Value::text("a"), &Value::Int(1)), Err(Incomparable));
+        assert_eq!(compare(&Value::Null, &Value::Int(1)), Err(Incomparable::Types));
+        assert_eq!(compare(&Value::text("a"), &Value::Int(1)), Err(Incomparable::Types));
         assert_eq!(compare(&Value::Float(f64::NAN), &Value::Int(1)), Ok(None));
+        for (a, b) in [(decimal("NaN"), Value::Int(1)), (Value::Float(f64::NAN), decimal("1"))] {
+            assert_eq!(compare(&a, &b), Err(Incomparable::NotANumber));
+            assert_eq!(compare(&b, &a), Err(Incomparable::NotANumber));
+            assert!(!equal(&a, &b));
+        }
+        assert_eq!(compare(&decimal("NaN"), &Value::text("a")), Err(Incomparable::Types));
         let list = |elements: &[i64]| Value::list(elements.iter().copied().map(Value::Int).collect());
         assert_eq!(compare(&list(&[1, 2]), &list(&[1, 2, 0])), Ok(Some(Ordering::Less)));
         assert_eq!(compare(&list(&[1, 3]), &list(&[1, 2, 0])), Ok(Some(Ordering::Greater)));
