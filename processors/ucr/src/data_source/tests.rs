@@ -293,3 +293,14 @@ fn what_an_expression_looks_at_as_a_whole_is_read_as_a_whole() {
         assert_eq!(given, expected, "{expression}");
     }
 }
+
+#[test]
+fn lists_of_the_configuration_are_no_variables_also_by_their_name() {
+    let column = r#"{"type": "expression", "column_id": "a", "datatype": "string", "expression": {"type": "evaluator",
+        "statement": "1", "context_variables": {"v": {"type": "named", "name": "n"}}}}"#;
+    for (named, expected) in [("[1, 2]", "None"), ("5", "'1'")] {
+        let config = config(&format!(r#", "named_expressions": {{"n": {named}}}"#)).replace(COLUMN, column);
+        let source = DataSource::compile(&parse(&config).unwrap()).unwrap();
+        assert_eq!(rows(&source, &form("")), expected, "{named}");
+    }
+}

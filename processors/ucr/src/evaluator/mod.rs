@@ -10,8 +10,8 @@
 //!
 //! Differences that are left:
 //! - `rand()` and `randint()` give null, because the same document has to give the same rows again;
-//! - lists and objects of the configuration are refused as variables where they stand there as such; the original also
-//!   refuses those that come out of another expression, such as the default of a `coalesce`;
+//! - lists and objects of the configuration are refused as variables where they stand there as such or have a name; the
+//!   original also refuses those that come out of another expression, such as the default of a `coalesce`;
 //! - complex numbers (`1j`) and texts with `\N{…}` or lone surrogates give null;
 //! - sets keep the order of insertion, where Python's order depends on a random number for texts;
 //! - `is` between equal texts, floats, dates and large integers says true, where Python may say either;

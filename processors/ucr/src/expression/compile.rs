@@ -322,9 +322,11 @@ impl Compiler<'_> {
         }
         let variables = self.named_parts(spec, "context_variables");
         // A list or object written into the configuration is of a type of its own there, which variables must not be.
-        let refused =
-            |(_, variable): &(_, Expression)| matches!(variable, Expression::Constant(Value::List(_) | Value::Dict(_)));
-        let program = if variables.iter().any(refused) { Program::null() } else { Program::compile(&statement) };
+        let program = if variables.iter().any(|(_, variable)| is_written_list_or_dict(variable)) {
+            Program::null()
+        } else {
+            Program::compile(&statement)
+        };
         Expression::Evaluator { program: Box::new(program), variables, datatype: self.optional_datatype(spec) }
     }
 
@@ -409,6 +411,14 @@ impl Compiler<'_> {
         let id = Expression::Nested { argument: Box::new(first), value: Box::new(property("referenced_id")) };
         let id = Expression::Nested { argument: Box::new(case), value: Box::new(id) };
         self.look_up(related("CommCareCase", id, Expression::Identity))
+    }
+}
+
+fn is_written_list_or_dict(expression: &Expression) -> bool {
+    match expression {
+        Expression::Constant(value) => matches!(value, Value::List(_) | Value::Dict(_)),
+        Expression::Named(named) => is_written_list_or_dict(named),
+        _ => false,
     }
 }
 
