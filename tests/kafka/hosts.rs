@@ -116,6 +116,16 @@ async fn until(
     }
 }
 
+/// Lets two hosts read until the group wants something back from the first.
+async fn until_revoked(owner: &mut Host, other: &mut Host, settled: &mut Settled) {
+    let deadline = Instant::now() + PATIENCE;
+    while owner.revoked.is_empty() {
+        assert!(Instant::now() < deadline, "nothing was revoked");
+        owner.turn(settled).await;
+        other.turn(settled).await;
+    }
+}
+
 /// Waits until a group has no members, for less time than it waits for those that do not say that they go.
 async fn all_left(broker: &Broker, group: &str) {
     let deadline = Instant::now() + PATIENCE;
@@ -203,12 +213,7 @@ async fn a_partition_goes_to_the_next_member_only_when_the_former_gave_it_back()
     let mut first = Host::open(in_group(broker, "hand-over-1"), &["hand-over"], &settled).await;
     until("the first has all", &mut [&mut first], &mut settled, spread(&[2])).await;
     let mut second = Host::open(in_group(broker, "hand-over-1"), &["hand-over"], &settled).await;
-    let deadline = Instant::now() + PATIENCE;
-    while first.revoked.is_empty() {
-        assert!(Instant::now() < deadline, "nothing was revoked");
-        first.turn(&mut settled).await;
-        second.turn(&mut settled).await;
-    }
+    until_revoked(&mut first, &mut second, &mut settled).await;
     // It takes its time, and is not taken for dead meanwhile, nor is the other one given anything.
     let until_given_back = Instant::now() + Duration::from_secs(3);
     while Instant::now() < until_given_back {
@@ -291,12 +296,7 @@ async fn a_member_that_ends_leaves_its_group_at_once_whatever_it_owes_it() {
     until("the next one has all", &mut [&mut owner], &mut settled, spread(&[2])).await;
 
     let mut next = Host::open(source.clone(), &["leaving"], &settled).await;
-    let deadline = Instant::now() + PATIENCE;
-    while owner.revoked.is_empty() {
-        assert!(Instant::now() < deadline, "nothing was revoked");
-        owner.turn(&mut settled).await;
-        next.turn(&mut settled).await;
-    }
+    until_revoked(&mut owner, &mut next, &mut settled).await;
     drop(owner);
     until("nobody waits for what was not given back", &mut [&mut next], &mut settled, spread(&[2])).await;
 
@@ -323,12 +323,7 @@ async fn a_member_that_ends_while_everything_is_taken_back_leaves_its_group() {
     let mut other = Host::open(in_group(broker, "swapped-1"), &["swapped-a"], &settled).await;
     // Only the owner can have the new topic, so that the other one gets the first.
     broker.create_topic("swapped-b", 1).await;
-    let deadline = Instant::now() + PATIENCE;
-    while owner.revoked.is_empty() {
-        assert!(Instant::now() < deadline, "nothing was revoked");
-        owner.turn(&mut settled).await;
-        other.turn(&mut settled).await;
-    }
+    until_revoked(&mut owner, &mut other, &mut settled).await;
     drop(owner);
     until("the other has its topic", &mut [&mut other], &mut settled, spread(&[1])).await;
     drop(other);

@@ -455,11 +455,11 @@ mod tests {
             (
                 "\"14 June 2021 12:34Z\"",
                 &custom("days_elapsed_from_date"),
-                "error: '14 June 2021 12:34Z' is no date without a zone",
+                "error: '14 June 2021 12:34Z' is no date, or one with a zone",
             ),
             ("\" 5\"", r#"{"type": "number_format", "format_string": "{bad}"}"#, "c='5'"),
             ("\"2021-06-16\"", &custom("days_elapsed_from_date"), "c='-1'"),
-            ("5", &custom("days_elapsed_from_date"), "error: 5 is no date"),
+            ("5", &custom("days_elapsed_from_date"), "error: 5 is no date, or one with a zone"),
             ("\"x\"", r#"{"type": "translation", "translations": {"x": "y"}}"#, "c='y'"),
             ("\"x\"", r#"{"type": "translation", "translations": {"x": {"fra": "f", "en": "e"}}}"#, "c='e'"),
             ("\"x\"", r#"{"type": "translation", "translations": {"x": {"fra": "f", "b": "e"}}}"#, "c='e'"),

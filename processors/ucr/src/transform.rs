@@ -149,13 +149,13 @@ impl Transform {
             Self::DaysElapsed => {
                 let now = context.now.civil;
                 let moment = match &value {
-                    Value::Date(_) | Value::DateTime(_) => coerce::to_datetime(&value).map(|moment| moment.civil),
+                    Value::Date(date) => Some(date.at(0, 0, 0, 0)),
+                    Value::DateTime(moment) => moment.offset_minutes.is_none().then_some(moment.civil),
                     Value::Str(text) => dates::parse_filled(text, now.date()),
                     _ => None,
                 };
                 let Some(moment) = moment else {
-                    let what = if value.as_str().is_some() { "no date without a zone" } else { "no date" };
-                    let message = format!("{:.60} is {what}", value.repr());
+                    let message = format!("{:.60} is no date, or one with a zone", value.repr());
                     return Err(EvalError::Value(message.into()));
                 };
                 let elapsed = now.duration_since(moment).as_micros();
