@@ -129,6 +129,8 @@ async fn pillows_divide_data_sources_among_them() {
     site.write("sources/all.json", &json!([source("a", "person", "name"), source("b", "person", "name")]).to_string());
     let chosen = |config: &str| reports(&format!("config = {{ {config} }}\n{FILES}"));
     site.pillow("low", &chosen("ucr-division = \"07\""));
+    send(&site, &ten()).await;
+    assert_eq!((ids(&site, "a").await.len(), ids(&site, "b").await.len()), (10, 0));
     site.pillow("high", &chosen("ucr-division = \"8f\""));
     send(&site, &ten()).await;
     assert_eq!((ids(&site, "a").await.len(), ids(&site, "b").await.len()), (10, 10));

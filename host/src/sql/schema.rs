@@ -187,7 +187,7 @@ pub(super) async fn lock(connection: &mut Connection<'_>) -> Result<(), Outage> 
 /// # Errors
 /// One sentence for each reason why it cannot be done, with table and column.
 pub fn plan(dialect: Dialect, existing: Option<&ExistingTable>, declared: &Table) -> Result<Vec<Step>, Obstacle> {
-    let wrong = check_declaration(declared);
+    let wrong = check_declaration(dialect, declared);
     if !wrong.is_empty() {
         return Err(Obstacle::Declaration(wrong));
     }
@@ -284,7 +284,7 @@ fn index_steps(dialect: Dialect, existing: &ExistingTable, declared: &Table, ind
 }
 
 /// What is wrong with a declaration by itself.
-fn check_declaration(table: &Table) -> Vec<String> {
+fn check_declaration(dialect: Dialect, table: &Table) -> Vec<String> {
     let name = &table.name;
     let mut wrong = Vec::new();
     if is_bad_name(name) {
@@ -302,8 +302,12 @@ fn check_declaration(table: &Table) -> Vec<String> {
         if is_bad_name(&column.name) {
             wrong.push(format!("{name}: {:?} is no name for a column", column.name));
         }
-        // SQLite does not tell upper from lower case in names, PostgreSQL does.
-        if !seen.insert(column.name.to_lowercase()) {
+        // SQLite does not tell upper from lower case in names.
+        let known_as = match dialect {
+            Dialect::Sqlite => column.name.to_lowercase(),
+            Dialect::Postgres => column.name.clone(),
+        };
+        if !seen.insert(known_as) {
             wrong.push(format!("{name}.{}: is declared twice", column.name));
         }
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
-use jiff::civil::Date;
+use jiff::civil::{Date, DateTime};
 
 use super::text_list;
 use crate::model::{Column, ColumnKind, Condition, DocumentKey, RowOp, RowWrite, Table, Value, timestamp_text};
@@ -210,10 +210,11 @@ fn is_date(text: &str) -> bool {
 
 /// The time with six digits and `Z`: texts of one width, whose order is the order of time.
 fn stored_time(text: &str) -> Option<Cow<'_, str>> {
-    let time = text.parse::<Timestamp>().ok()?;
     if is_stored_form(text) {
-        return Some(Cow::Borrowed(text));
+        // Without its zone: the last hours of the year 9999 are no instants any more.
+        return text[..text.len() - 1].parse::<DateTime>().is_ok().then_some(Cow::Borrowed(text));
     }
+    let time = text.parse::<Timestamp>().ok()?;
     let stored = timestamp_text(time);
     (stored.len() == STORED_TIME.len()).then_some(Cow::Owned(stored))
 }
@@ -280,6 +281,9 @@ mod tests {
             let slow = text.parse::<Timestamp>().ok().map(timestamp_text);
             assert_eq!(stored_time(text).as_deref(), slow.as_deref(), "{text}");
         }
+        // Later than any instant, and a time all the same.
+        let last = "9999-12-31T23:59:59.999999Z";
+        assert_eq!((last.parse::<Timestamp>().ok(), stored_time(last).as_deref()), (None, Some(last)));
     }
 
     #[test]

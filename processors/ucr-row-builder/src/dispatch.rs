@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use ucr::DataSource;
+use ucr::data_source::DOC_TYPES;
 use ucr::value::{Reads, Value};
 
 /// Data sources by domain, type of documents, and case type or form namespace.
@@ -81,21 +82,28 @@ impl Dispatch {
     }
 
     /// Those that may take the document, and those that may have rows of it, in their order: of the latter the ones for
-    /// the subtype that the change announces, or all where it announces none.
-    pub(crate) fn concerned(&self, document: &Value<'_>, announced: Option<&str>) -> Vec<usize> {
+    /// the subtype that the change announces, or all where it announces none. The domain is that of the change, also
+    /// when the document is of another one by now.
+    pub(crate) fn concerned(&self, document: &Value<'_>, announced: Announced<'_>) -> Vec<usize> {
         let text = |name| document.property(name).and_then(Value::as_str);
-        let types = text("domain").and_then(|domain| self.domains.get(domain));
-        let doc_type = text("doc_type").map(living);
-        let Some(group) = types.zip(doc_type).and_then(|(types, doc_type)| types.get(doc_type)) else {
-            return Vec::new();
+        let domain = announced.domain.or_else(|| text("domain"));
+        let Some(types) = domain.and_then(|domain| self.domains.get(domain)) else { return Vec::new() };
+        let doc_type = text("doc_type").map(living).filter(|doc_type| DOC_TYPES.contains(doc_type));
+        let groups: Vec<&Group> = match doc_type {
+            Some(doc_type) => types.get(doc_type).into_iter().collect(),
+            // It may have been of any type.
+            None => types.values().collect(),
         };
-        let mut concerned = group.any.clone();
-        match (announced.filter(|announced| !announced.is_empty()), subtype(document, doc_type)) {
-            (Some(announced), Some(subtype)) => {
-                concerned.extend([announced, subtype].iter().filter_map(|of| group.by_subtype.get(*of)).flatten());
+        let mut concerned = Vec::new();
+        for group in groups {
+            concerned.extend_from_slice(&group.any);
+            match (announced.subtype.filter(|subtype| !subtype.is_empty()), subtype(document, doc_type)) {
+                (Some(announced), Some(subtype)) => {
+                    concerned.extend([announced, subtype].iter().filter_map(|of| group.by_subtype.get(*of)).flatten());
+                }
+                // Whatever it was before, it may have had rows.
+                _ => concerned.extend(group.by_subtype.values().flatten()),
             }
-            // Whatever it was before, it may have had rows.
-            _ => concerned.extend(group.by_subtype.values().flatten()),
         }
         concerned.sort_unstable();
         concerned.dedup();
@@ -137,10 +145,7 @@ fn subtype<'d>(document: &'d Value<'_>, doc_type: Option<&str>) -> Option<&'d st
 
 /// The type that a document has while it is neither archived nor deleted nor replaced.
 fn living(doc_type: &str) -> &str {
-    if let Some(living) = doc_type.strip_suffix("-Deleted") {
-        return living;
-    }
-    match doc_type {
+    match doc_type.trim_end_matches("-Deleted") {
         "XFormArchived" | "XFormDeprecated" | "XFormDuplicate" | "XFormError" | "SubmissionErrorLog" => "XFormInstance",
         other => other,
     }

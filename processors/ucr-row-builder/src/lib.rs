@@ -112,7 +112,7 @@ impl Processor for UcrRowBuilder {
         }
         let text = std::str::from_utf8(change.document()?)?;
         let document = self.read(text, change)?;
-        let concerned = self.dispatch.concerned(&document, change.document_subtype());
+        let concerned = self.dispatch.concerned(&document, announced(change));
         if concerned.is_empty() {
             return Ok(Answer::skip("no data source for such documents"));
         }
@@ -141,6 +141,10 @@ impl Processor for UcrRowBuilder {
                     Err(error) => writes.fail_part(&source.table_name, error),
                 },
                 Ok(Outcome::Invalid(failed)) => {
+                    // As the original's worker; the others keep the rows that they have.
+                    if source.asynchronous {
+                        writes.push(Write::delete_rows(&source.table_name));
+                    }
                     for failed in failed {
                         writes.push(note_invalid(source, change, &document, batch.time(), failed));
                     }
@@ -161,8 +165,7 @@ impl Processor for UcrRowBuilder {
 impl UcrRowBuilder {
     /// The document, without what no data source reads where the change announces which these are.
     fn read<'a>(&self, text: &'a str, change: &Change<'_>) -> Result<Value<'a>, JsonError> {
-        let (domain, doc_type) = (change.domain(), change.document_type());
-        let announced = Announced { domain, doc_type, subtype: change.document_subtype() };
+        let announced = announced(change);
         if let Some(reads) = self.dispatch.reads(announced) {
             let document = parse_parts(text, reads)?;
             if Dispatch::is_as_announced(&document, announced) {
@@ -179,6 +182,11 @@ impl UcrRowBuilder {
         let meant = self.sources.iter().filter(is_meant);
         Answer::writes(meant.map(|source| Write::delete_rows(&source.table_name)))
     }
+}
+
+fn announced<'c>(change: &'c Change<'_>) -> Announced<'c> {
+    let (domain, doc_type) = (change.domain(), change.document_type());
+    Announced { domain, doc_type, subtype: change.document_subtype() }
 }
 
 fn place(index: usize, path: &str) -> String {

@@ -53,7 +53,8 @@ fn put(block: &mut Rows, column: &Column, value: &Value<'_>) -> Result<(), Error
         Value::Null => return Err(refused("must not be null")),
         Value::Int(integer) if fits(column.datatype, *integer) => block.integer(*integer),
         Value::Int(_) | Value::Big(_) => return Err(refused("the integer is out of range")),
-        Value::Decimal(decimal) if decimal.is_infinite() => return Err(refused("infinity is no decimal of a table")),
+        // What the original's database driver makes of it.
+        Value::Decimal(decimal) if decimal.is_infinite() => block.decimal("NaN"),
         Value::Decimal(decimal) => {
             block.decimal(&plain(decimal).ok_or_else(|| refused("the number is out of range"))?);
         }

@@ -90,6 +90,30 @@ fn documents_that_are_no_longer_of_a_namespace_lose_their_rows_where_the_change_
 }
 
 #[test]
+fn documents_that_left_the_domain_or_have_an_unknown_type_lose_their_rows() {
+    let deleted = json!({"writes": [{"delete_rows": {"table": table("a")}}]});
+    for changed in [
+        json!({"domain": "e"}),
+        json!({"domain": null}),
+        json!({"doc_type": "XFormInstance-Deleted-Deleted"}),
+        json!({"doc_type": "Something"}),
+        json!({"doc_type": null}),
+    ] {
+        let fixture = Fixture::present("f", form(changed.clone())).domain("d");
+        assert_eq!(harness(&[source("a")]).process_one(fixture), deleted, "{changed}");
+    }
+    // What another domain announces is not written into the tables of this one.
+    let mut other = source("b");
+    other["domain"] = json!("e");
+    let answer = harness(&[source("a"), other]).process_one(Fixture::present("f", form(json!({}))).domain("e"));
+    assert!(
+        answer["writes"][0]["delete_rows"]["table"].as_str().is_some_and(|table| table.starts_with("ucr_e_b")),
+        "{answer}"
+    );
+    assert_eq!(answer["writes"].as_array().map(Vec::len), Some(1), "{answer}");
+}
+
+#[test]
 fn numbers_are_written_without_exponents_and_refused_when_they_are_too_long() {
     let mut decimals = source("a");
     decimals["configured_indicators"][0]["datatype"] = json!("decimal");
@@ -104,6 +128,7 @@ fn numbers_are_written_without_exponents_and_refused_when_they_are_too_long() {
     check("0e99", Some("0"));
     check("1e47", Some(&format!("1{}", "0".repeat(47))));
     check("1e48", None);
+    check("inf", Some("NaN"));
 }
 
 #[test]

@@ -81,6 +81,12 @@ impl Compiler<'_> {
             self.problem_at("type", format!("is required: one of {}", TYPES.join(", ")));
             return None;
         };
+        // The original reads nothing else of these.
+        match name {
+            "inserted_at" => return Some(Indicator::inserted_at()),
+            "repeat_iteration" => return Some(Indicator::iteration()),
+            _ => {}
+        }
         let common = ["column_id", "display_name"];
         let own: &[&str] = match name {
             "expression" => &["expression", "datatype", "transform", "is_nullable", "is_primary_key", "create_index"],
@@ -88,18 +94,13 @@ impl Compiler<'_> {
             "boolean" | "small_boolean" => &["filter"],
             "choice_list" => &["property_name", "property_path", "choices", "select_style"],
             "ledger_balances" | "due_list_date" => &["product_codes", "ledger_section", "case_id_expression"],
-            "count" | "inserted_at" | "repeat_iteration" => &[],
+            "count" => &[],
             other => {
                 self.problem_at("type", unknown("indicator type", other, TYPES.iter().copied()));
                 return None;
             }
         };
         self.only_keys(spec, &[&common, own].concat());
-        match name {
-            "inserted_at" => return Some(Indicator::inserted_at()),
-            "repeat_iteration" => return Some(Indicator::iteration()),
-            _ => {}
-        }
         let id = self.text(spec, "column_id");
         if id.is_empty() && spec.get("column_id").is_some_and(|id| id.as_str().is_some()) {
             self.problem_at("column_id", "must not be empty");
@@ -144,8 +145,14 @@ impl Compiler<'_> {
     fn choice_list(&mut self, spec: &Dict<'_>, column: &Column) -> Indicator {
         self.not_null(spec, "choices", "a list");
         let specs = self.optional_list(spec, "choices");
-        // Without choices the original does not look at the property.
-        let property = if specs.is_empty() { Expression::null() } else { self.property_of(spec) };
+        // Without choices the original does not look for the property.
+        let property = if specs.is_empty() {
+            self.optional_text(spec, "property_name");
+            self.optional_list(spec, "property_path");
+            Expression::null()
+        } else {
+            self.property_of(spec)
+        };
         if specs.len() > MOST_COLUMNS {
             self.problem_at("choices", format!("has more than {MOST_COLUMNS} elements"));
         }
@@ -356,7 +363,7 @@ mod tests {
         // Elements that are no texts, or become dates as constants do, are no names.
         check(&raw(r#", "property_path": ["2015-01-20"], "datatype": "string""#), "c=None");
         check(&raw(r#", "property_path": [1], "datatype": "string""#), "c=None");
-        refused(&raw(r#", "property_path": [["day"]], "datatype": "string""#), "property_path[0]: ");
+        check(&raw(r#", "property_path": [["day"]], "datatype": "string""#), "c=None");
         refused(&raw(r#", "property_name": "day""#), "datatype: ");
         refused(&raw(r#", "datatype": "date""#), "needs exactly one");
         refused(&raw(r#", "property_name": "day", "datatype": "date", "transform": {}"#), "transform: ");
@@ -404,6 +411,7 @@ mod tests {
         refused(&choices("word", r#", "choices": [{"a": 1}]"#), "choices[0]");
         refused(&choices("word", r#", "choices": null"#), "choices: ");
         check(&choices("word", ""), "");
+        refused(&choices("word", r#", "property_path": "word""#), "property_path: ");
         refused(&choices("word", r#", "choices": ["a"], "select_style": "many""#), "select_style: ");
     }
 
@@ -428,6 +436,7 @@ mod tests {
     #[test]
     fn the_default_columns_can_be_asked_for() {
         check(r#"{"type": "repeat_iteration"}"#, "repeat_iteration=7");
+        check(r#"{"type": "repeat_iteration", "column_id": 5, "more": 1}"#, "repeat_iteration=7");
         check(r#"{"type": "inserted_at"}"#, "inserted_at=datetime.datetime(2021, 6, 15, 12, 34, 56, 789012)");
     }
 
@@ -448,6 +457,16 @@ mod tests {
             ("13", &custom("month_display"), "error: there is no such month"),
             ("2.0", &custom("short_decimal_display"), "c='2'"),
             ("2.345", &custom("short_decimal_display"), "c='2.35'"),
+            (
+                "\"10000000000000000000000000000.0\"",
+                &custom("short_decimal_display"),
+                "c='10000000000000000000000000000.0'",
+            ),
+            (
+                "\"1000000000000000000000000000.0\"",
+                &custom("short_decimal_display"),
+                "c='1000000000000000000000000000'",
+            ),
             ("0.125", &custom("short_decimal_display"), "c='0.12'"),
             ("\"x\"", &custom("short_decimal_display"), "c='x'"),
             ("\"2021-06-14T12:34:57\"", &custom("days_elapsed_from_date"), "c='0'"),

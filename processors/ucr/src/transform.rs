@@ -1,5 +1,6 @@
 //! Transforms: what is done with the result of an indicator's expression before it gets the column's datatype.
 
+use num_bigint::BigUint;
 use num_traits::ToPrimitive;
 
 use crate::compiler::{Compiler, described, unknown};
@@ -227,6 +228,8 @@ fn short_decimal(value: Value<'_>) -> Value<'_> {
         }
         Value::Decimal(decimal) => {
             let shortened: Result<Value<'_>, DecimalError> = match decimal.to_integer_exact() {
+                // Python's decimal context has 28 digits, and finds no remainder of more.
+                Some(integer) if integer.magnitude() >= &BigUint::from(10_u8).pow(28) => Err(DecimalError::Invalid),
                 Some(integer) => Ok(Value::from_big(integer)),
                 None => decimal.quantized(2).map(Value::decimal),
             };

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{DEFAULT_ENGINE, DataSource, Validation};
+use super::{DEFAULT_ENGINE, DOC_TYPES, DataSource, Validation};
+use crate::coerce::Datatype;
 use crate::compiler::{Compiler, described, unknown};
 use crate::error::{ConfigError, Problem};
 use crate::indicator::{Column, Indicator};
 use crate::named::Names;
 use crate::value::{Dict, Value};
 use crate::{EvalError, names};
-
-const DOC_TYPES: [&str; 4] = ["CommCareCase", "CommCareUser", "Location", "XFormInstance"];
 
 /// A table in PostgreSQL has no more.
 const MOST_COLUMNS: usize = 1_600;
@@ -215,13 +214,18 @@ fn subtypes_of(filter: &Value<'_>, property: &str) -> Option<Vec<Value<'static>>
             let expression = filter.property("expression")?;
             let is_property = expression.property("type")?.as_str() == Some("property_name")
                 && expression.property("property_name")?.as_str() == Some(property);
-            if !is_property || !matches!(filter.property("operator")?.as_str(), Some("eq" | "in")) {
+            // With another datatype several texts are equal to one.
+            let is_text = expression.property("datatype").is_none_or(|datatype| {
+                datatype.is_null() || datatype.as_str().and_then(Datatype::from_name) == Some(Datatype::String)
+            });
+            if !is_property || !is_text {
                 return None;
             }
-            let value = filter.property("property_value")?;
-            let values = match value {
-                Value::List(values) => values.iter().cloned().map(Value::into_owned).collect(),
-                other => vec![other.clone().into_owned()],
+            let values = match (filter.property("operator")?.as_str()?, filter.property("property_value")?) {
+                ("eq" | "in", Value::List(values)) => values.iter().cloned().map(Value::into_owned).collect(),
+                ("eq", value) => vec![value.clone().into_owned()],
+                // `in` looks for parts of a text, too.
+                _ => return None,
             };
             Some(values).filter(|values: &Vec<_>| !values.is_empty())
         }

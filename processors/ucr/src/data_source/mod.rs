@@ -22,6 +22,9 @@ use std::collections::BTreeSet;
 /// The database of data sources that name none.
 pub const DEFAULT_ENGINE: &str = "ucr";
 
+/// The types of documents that data sources are over.
+pub const DOC_TYPES: [&str; 4] = ["CommCareCase", "CommCareUser", "Location", "XFormInstance"];
+
 /// A compiled data source.
 #[derive(Debug)]
 pub struct DataSource {

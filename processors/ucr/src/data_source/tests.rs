@@ -195,6 +195,11 @@ fn a_filter_that_names_the_kinds_of_documents_says_so() {
     assert_eq!(with(&all).subtypes().map(<[_]>::len), Some(2));
     assert_eq!(with(&by("not_eq", "\"x\"")).subtypes(), None);
     assert_eq!(compiled("").subtypes(), None);
+    // A text stands for each of its parts, and with a datatype for others that are equal to it.
+    assert_eq!(with(&by("in", "\"x,y\"")).subtypes(), None);
+    let dates =
+        by("eq", "\"2015-01-20\"").replace("\"property_name\": \"", "\"datatype\": \"date\", \"property_name\": \"");
+    assert_eq!(with(&dates).subtypes(), None);
 }
 
 #[test]

@@ -99,14 +99,6 @@ impl Compiler<'_> {
             (None, Some(_)) => {
                 // Its elements are constants: what is no text, or becomes a date, names nothing.
                 let elements = self.optional_list(spec, "property_path");
-                self.at_key("property_path", |compiler| {
-                    for (index, element) in elements.iter().enumerate() {
-                        if matches!(element, Value::List(_) | Value::Dict(_)) {
-                            let message = format!("must be a text, not {}", described(element));
-                            compiler.at_index(index, |compiler| compiler.problem(message));
-                        }
-                    }
-                });
                 let name = |element: &Value<'_>| constants::convert(element).as_str().map(Name::from);
                 match elements.iter().map(name).collect() {
                     Some(path) => Expression::Path { path, datatype: None },

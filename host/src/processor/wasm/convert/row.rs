@@ -77,8 +77,8 @@ fn is_decimal(text: &str) -> bool {
     }
 }
 
-/// Whether a time is in the form that the host gives all times, which most processors write. The last year is left out:
-/// its last day is no longer an instant.
+/// Whether a time is in the form that the host gives all times, which most processors write. It may be one of the last
+/// hours of the year 9999, which are no instants any more but stand for times without an end.
 fn is_usual_timestamp(text: &[u8]) -> bool {
     let Some((date, time)) = text.split_first_chunk::<10>() else { return false };
     let [b'T', h1, h2, b':', m1, m2, b':', s1, s2, b'.', fraction @ .., b'Z'] = time else { return false };
@@ -86,11 +86,7 @@ fn is_usual_timestamp(text: &[u8]) -> bool {
         digits.iter().all(|digit| digit.is_ascii_digit()) && (digits[0] - b'0') * 10 + (digits[1] - b'0') < bound
     };
     let is_clock = below([h1, h2], 24) && below([m1, m2], 60) && below([s1, s2], 60);
-    is_clock
-        && fraction.len() == 6
-        && fraction.iter().all(u8::is_ascii_digit)
-        && !date.starts_with(b"9999")
-        && is_day(date)
+    is_clock && fraction.len() == 6 && fraction.iter().all(u8::is_ascii_digit) && is_day(date)
 }
 
 /// Whether it is `YYYY-MM-DD`, and there is such a day.
@@ -167,6 +163,8 @@ mod tests {
         let sound = "2026-02-03T10:00:00.5+02:00";
         let one_form = Value::Timestamp("2026-02-03T08:00:00.500000Z".into());
         check(time(sound), ColumnKind::Timestamp, Ok(one_form));
+        let last = "9999-12-31T23:59:59.999999Z";
+        check(time(last), ColumnKind::LocalTimestamp, Ok(Value::Timestamp(last.into())));
         check(time("10:00"), ColumnKind::Timestamp, Err("\"10:00\" is no time, as 2026-02-03T10:00:00Z is"));
         check(contract::Value::Double(f64::NAN), ColumnKind::Double, Err("NaN is no number that databases agree on"));
         check(contract::Value::Json(b"[1]".to_vec()), ColumnKind::Json, Ok(Value::Json("[1]".into())));
