@@ -90,6 +90,19 @@ fn documents_that_are_no_longer_of_a_namespace_lose_their_rows_where_the_change_
 }
 
 #[test]
+fn a_document_of_the_queue_that_is_invalid_loses_its_row() {
+    let mut validating = source("a");
+    validating["asynchronous"] = json!(true);
+    validating["validations"] = json!([{
+        "name": "v", "error_message": "never",
+        "expression": {"type": "boolean_expression", "operator": "eq", "property_value": 1, "expression": 2},
+    }]);
+    let answer = harness(&[validating]).process_one(Fixture::present("f", form(json!({}))).attempts(1));
+    assert_eq!(answer["writes"][0], json!({"delete_rows": {"table": table("a")}}), "{answer}");
+    assert!(answer["writes"][1]["upsert_row"].is_object(), "{answer}");
+}
+
+#[test]
 fn documents_that_left_the_domain_or_have_an_unknown_type_lose_their_rows() {
     let deleted = json!({"writes": [{"delete_rows": {"table": table("a")}}]});
     for changed in [

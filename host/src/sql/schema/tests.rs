@@ -131,6 +131,9 @@ fn a_declaration_that_makes_no_sense_is_refused_with_everything_that_is_wrong() 
         "SQLite_t: the document column \"b\" is not a declared column of text",
     ];
     assert_eq!(plan(None, &declared).unwrap_err(), expected);
+    // PostgreSQL tells upper from lower case.
+    let declared = table("a text,A integer", "a", &[]);
+    assert_eq!(super::plan(Dialect::Postgres, None, &declared).map_err(Obstacle::lines), Ok(vec![Step::CreateTable]));
     for name in ["", "a\0b", "a".repeat(64).as_str()] {
         let declared = Table { name: name.into(), ..table("a text", "a", &[]) };
         assert_eq!(plan(None, &declared).unwrap_err(), [format!("{name:?} is no name for a table")]);
