@@ -97,16 +97,14 @@ fn the_guide_s_processor_builds_outside_with_plain_cargo_and_without_features_im
     Guest::start(&module).configure("{}").unwrap();
 }
 
-/// A value with its lists of bytes as text: documents and blocks of rows are such.
+/// A value with its lists of bytes as escaped text: documents and blocks of rows are such.
 fn readable(value: &Val) -> String {
+    let byte = |item: &Val| if let Val::U8(byte) = item { Some(*byte) } else { None };
     match value {
-        Val::List(items) if items.iter().all(|item| matches!(item, Val::U8(_))) => {
-            let bytes = items.iter().map(|item| if let Val::U8(byte) = item { *byte } else { 0 });
-            bytes
-                .map(|byte| if byte.is_ascii_control() { format!("\\x{byte:02x}") } else { char::from(byte).into() })
-                .collect()
-        }
-        Val::List(items) => items.iter().map(readable).collect::<Vec<_>>().join(" "),
+        Val::List(items) => match items.iter().map(byte).collect::<Option<Vec<u8>>>() {
+            Some(bytes) => bytes.escape_ascii().to_string(),
+            None => items.iter().map(readable).collect::<Vec<_>>().join(" "),
+        },
         Val::Record(fields) => {
             fields.iter().map(|(name, value)| format!("{name}: {}", readable(value))).collect::<Vec<_>>().join(" ")
         }
@@ -137,7 +135,7 @@ fn a_stamp_is_compiled_in() {
         let mut guest = Guest::start(&module);
         guest.configure(r#"{"mode": "stamp", "version": "config"}"#).unwrap();
         let answer = readable(&guest.process(&[("a", "{}")]).unwrap());
-        let document = format!(r#""version":"{stamp}""#);
+        let document = format!(r#"\"version\":\"{stamp}\""#);
         assert!(answer.contains(&document) && answer.contains(&text_cell(stamp)), "{answer}");
     }
 }

@@ -212,7 +212,7 @@ fn is_date(text: &str) -> bool {
 fn stored_time(text: &str) -> Option<Cow<'_, str>> {
     if is_stored_form(text) {
         // Without its zone: the last hours of the year 9999 are no instants any more.
-        return text[..text.len() - 1].parse::<DateTime>().is_ok().then_some(Cow::Borrowed(text));
+        return text.trim_end_matches('Z').parse::<DateTime>().is_ok().then_some(Cow::Borrowed(text));
     }
     let time = text.parse::<Timestamp>().ok()?;
     let stored = timestamp_text(time);

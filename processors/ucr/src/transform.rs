@@ -118,15 +118,12 @@ impl Transform {
             Self::Nothing => value,
             Self::DateFormat { format } => dates::format(&value, format).map_or(value, Value::text),
             Self::NumberFormat { format } => {
-                let value = match &value {
-                    Value::Str(text) => Decimal::parse(text).map_or(value, Value::decimal),
-                    _ => value,
+                let number = match &value {
+                    Value::Str(text) => Decimal::parse(text).map(Value::decimal),
+                    _ => Some(value.clone()),
                 };
-                match &value {
-                    // One that is no number has no format.
-                    Value::Str(_) => value,
-                    number => evaluator::format_template(format, number).map_or(value, Value::text),
-                }
+                // A text that is no number has no format.
+                number.map_or(value, |number| evaluator::format_template(format, &number).map_or(number, Value::text))
             }
             Self::Translation { translations } => translated(value, translations)?,
             Self::MultipleTranslation { translations, delimiter } => {
